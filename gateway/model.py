@@ -1,0 +1,310 @@
+"""Every noun, in the order of its life:
+
+    Event → Alert → Incident + Change → Plan → Delivery → Message → Receipt
+
+All are frozen values. Instants are integer milliseconds since 1970 in UTC (`Millis`), and so are
+durations; what people see is RFC 3339, made at the edge. An empty string means "absent".
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+Millis: TypeAlias = int
+Json: TypeAlias = Any
+"""A decoded JSON value: dict, list, str, int, float, bool or None."""
+
+Ref: TypeAlias = Mapping[str, Any]
+"""What a vendor told us about the message it holds (ids, timestamps): JSON, read by its own channel only,
+but for the key `permalink`, a URL that others may show."""
+
+GATEWAY = "gateway"
+"""The reserved source of the gateway's own alerts, and the name it acts under."""
+
+
+class Severity(enum.IntEnum):
+    """How bad it is. Compared as numbers, written as words."""
+
+    INFO = 0
+    WARNING = 1
+    ERROR = 2
+    CRITICAL = 3
+    EMERGENCY = 4
+
+    @property
+    def word(self) -> str:
+        return self.name.lower()
+
+    @classmethod
+    def read(cls, text: str) -> Severity | None:
+        """The level that a word means, aliases included, without regard to case; None where it means none."""
+        return _SEVERITY_WORDS.get(text.strip().lower())
+
+
+_SEVERITY_WORDS: dict[str, Severity] = {
+    **{level.name.lower(): level for level in Severity},
+    **dict.fromkeys(("debug", "notice", "low", "ok", "success", "positive"), Severity.INFO),
+    **dict.fromkeys(("warn", "medium", "moderate"), Severity.WARNING),
+    **dict.fromkeys(("high", "major"), Severity.ERROR),
+    **dict.fromkeys(("fatal", "crit", "p1", "sev0"), Severity.CRITICAL),
+    **dict.fromkeys(("emerg", "alert", "panic"), Severity.EMERGENCY),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One raw request as received. `body` is the bytes as they came (inflated where gzip was allowed);
+    `headers` holds only those its adapter keeps, names in lower case, never a credential."""
+
+    id: str
+    source: str
+    adapter: str
+    received_at: Millis
+    headers: Mapping[str, str]
+    body: bytes
+    state: Literal["waiting", "done", "unreadable"] = "waiting"
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One statement in the common schema. `fingerprint` names the problem within its source.
+
+    `momentary`: nothing can ever resolve it (a push, a comment): told once, resolved at once."""
+
+    fingerprint: str
+    title: str
+    severity: Severity = Severity.ERROR
+    status: Literal["firing", "resolved"] = "firing"
+    kind: str = ""
+    service: str = ""
+    environment: str = ""
+    body: str = ""
+    url: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
+    value: float | None = None
+    occurred_at: Millis | None = None
+    momentary: bool = False
+
+
+State: TypeAlias = Literal["open", "acknowledged", "resolved"]
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """The problem's life, keyed by source and fingerprint. `severity` is the newest, `worst` the highest so far.
+
+    `revision` rises with every change; `number` is short, for people, and 0 until the store gave one.
+    `previous` is the id of the incident that this one follows. `count` counts the alerts folded in."""
+
+    id: str
+    source: str
+    adapter: str
+    fingerprint: str
+    title: str
+    severity: Severity
+    opened_at: Millis
+    updated_at: Millis
+    state: State = "open"
+    number: int = 0
+    revision: int = 1
+    worst: Severity = Severity.INFO
+    kind: str = ""
+    service: str = ""
+    environment: str = ""
+    body: str = ""
+    url: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
+    value: float | None = None
+    occurred_at: Millis | None = None
+    acknowledged_at: Millis | None = None
+    acknowledged_by: str = ""
+    resolved_at: Millis | None = None
+    count: int = 1
+    unrouted: bool = False
+    muted_by: str = ""
+    assigned_to: str = ""
+    previous: str = ""
+    momentary: bool = False
+
+
+What: TypeAlias = Literal["opened", "worsened", "eased", "repeated", "resolved", "reopened", "linked"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How an incident moved, and what moved it. `by` is the event's id, a person, or `gateway`.
+
+    `repeated` is never recorded: the incident only counts it. `decision` is None where nothing was decided."""
+
+    id: str
+    incident: str
+    revision: int
+    at: Millis
+    what: What
+    state: State
+    severity: Severity
+    by: str
+    note: str = ""
+    decision: Plan | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """The first condition of a route that did not hold: its key, what the file wanted, what the alert was."""
+
+    key: str
+    wanted: str
+    was: str
+
+
+@dataclass(frozen=True, slots=True)
+class Because:
+    """What one route said of one alert. `missed` is None where it matched."""
+
+    route: str
+    missed: Missed | None = None
+    note: str = ""
+
+    @property
+    def matched(self) -> bool:
+        return self.missed is None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One channel that shall hear, and the route that asked for it first. `at` is when, 0 for now."""
+
+    channel: str
+    route: str
+    at: Millis = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the rules decided, and why: one `because` for each route read, in the file's order.
+
+    `configuration` is the hash of the file that decided."""
+
+    targets: tuple[Target, ...]
+    because: tuple[Because, ...]
+    configuration: str
+    unrouted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The promise that one channel hears the newest about one incident.
+
+    `wanted` and `said` are revisions of the incident; said 0 means it heard nothing yet. `attempts` counts
+    all sends, `tries` those since the last success or the last new reason to speak, `unknowns` those of
+    them whose fate is unknown. `promised_at` is when the newest reason arose. `due_at` 0 means at once.
+    `token` fences: who settles must hold the token he claimed with."""
+
+    id: str
+    incident: str
+    channel: str
+    wanted: int
+    promised_at: Millis
+    said: int = 0
+    state: Literal["waiting", "said", "failed"] = "waiting"
+    due_at: Millis = 0
+    attempts: int = 0
+    tries: int = 0
+    unknowns: int = 0
+    reason: str = ""
+    route: str = ""
+    ref: Ref = field(default_factory=dict)
+    token: int = 0
+
+
+Occasion: TypeAlias = Literal[
+    "opened", "worsened", "eased", "acknowledged", "resolved", "reopened", "over", "linked", "test"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """The words for one channel, composed when they are sent. All text is plain: a channel escapes it.
+
+    - `id`: the same for every attempt to say this revision: an idempotency key.
+    - `occasion`: why we speak. `over`: it opened and closed before this channel could be told.
+    - `title`: one line. `facts`: (label, value) in reading order: severity, where, since when, by whom …
+    - `body`: what the sender wrote, perhaps many lines, perhaps empty. `url`: http(s) or empty.
+    - `brief`: at most 160 GSM-7 characters where it can be (70 where the words need more), for SMS.
+    - `speech`: the same to be read aloud.
+    - `quiet`: change what stands, but ring no bell; a channel that cannot edit is not asked.
+    - `custom_title`, `custom_body`: from the channel's own templates, already in its markup: used as they are.
+    - `footer`: something to add at the end, such as that a template failed; mostly empty.
+    - `links`: where other channels hold this incident: {"slack": url}.
+    """
+
+    id: str
+    occasion: Occasion
+    incident: Incident
+    revision: int
+    title: str
+    facts: tuple[tuple[str, str], ...] = ()
+    body: str = ""
+    url: str = ""
+    brief: str = ""
+    speech: str = ""
+    language: Literal["en", "ko"] = "en"
+    quiet: bool = False
+    custom_title: str | None = None
+    custom_body: str | None = None
+    footer: str = ""
+    links: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The whole message as plain text."""
+        facts = "\n".join(f"{label}: {value}" for label, value in self.facts)
+        parts = (
+            self.custom_title if self.custom_title is not None else self.title,
+            self.custom_body if self.custom_body is not None else "\n".join(p for p in (facts, self.body, self.url) if p),
+            self.footer,
+        )
+        return "\n".join(part for part in parts if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The vendor has it. `ref` replaces what we knew of the message there."""
+
+    ref: Ref = field(default_factory=dict)
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Not now. `after`: the vendor's own wish for the whole channel, from now; None where it named none.
+    `ref`: what is known so far (who of several has heard it); None keeps the old."""
+
+    reason: str
+    after: Millis | None = None
+    ref: Ref | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Never: trying again changes nothing until a person does."""
+
+    reason: str
+    ref: Ref | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """It went out and no answer came: it may have been said."""
+
+    reason: str
+    ref: Ref | None = None
+
+
+Receipt: TypeAlias = Sent | Retry | Rejected | Unknown

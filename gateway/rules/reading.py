@@ -1,0 +1,98 @@
+"""Bytes from a stranger into JSON that cannot hurt: decoded once, normalised once.
+
+pydantic_core reads JSON with a recursion limit, a clean error for what is too deep, and no NaN; what
+SQL, logs and terminals choke on (NUL, lone surrogates, bidi overrides, huge numbers) goes here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import urllib.parse
+from typing import Final
+
+from pydantic_core import from_json
+
+from gateway.errors import NotJson, WrongType
+from gateway.model import Json
+
+DEEPEST: Final = 32
+MOST_KEYS: Final = 500
+MOST_ITEMS: Final = 1_000
+_INT64: Final = 2**63
+# C0 but \n and \t, DEL, C1, lone surrogates, bidi embeddings, overrides and isolates, line separators.
+_UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\u2028\u2029]")
+_FORM = "application/x-www-form-urlencoded"
+
+
+def decode(content_type: str, body: bytes) -> Json:
+    """The JSON in a body, as it is. `content_type` is the header's value, '' where there was none.
+
+    Raises WrongType (415) where the type is none we read, NotJson (400) where the body is no JSON."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == _FORM:
+        body = _out_of_form(body)
+    elif kind not in ("", "application/json", "text/plain") and not kind.endswith("+json"):
+        raise WrongType(f"content type {kind[:80]!r} is not read; send application/json")
+    body = body.removeprefix(b"\xef\xbb\xbf")
+    try:
+        return from_json(body, allow_inf_nan=False, cache_strings="keys")
+    except ValueError as error:
+        if "escape" in str(error):
+            return _with_surrogates(body)
+        raise NotJson(f"the body is no JSON: {str(error)[:120]}") from None
+
+
+def normalise(document: Json) -> Json:
+    """The same document, harmless: no control or bidi characters, no lone surrogates, numbers that any
+    store takes (non-finite → null, beyond 64 bits → text), at most 32 deep, 500 keys, 1,000 items."""
+    return _normalise(document, DEEPEST)
+
+
+def clean(text: str) -> str:
+    """Text without what terminals, SQL and readers choke on; newlines and tabs stay, CRLF becomes a newline."""
+    return _UNWANTED.sub("", text.replace("\r\n", "\n")) if not text.isprintable() else text
+
+
+def _normalise(value: Json, depth: int) -> Json:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        if depth == 0:
+            return "…"
+        pairs = list(value.items())[:MOST_KEYS]
+        return {clean(key): _normalise(inner, depth - 1) for key, inner in pairs}
+    if isinstance(value, list):
+        return [_normalise(inner, depth - 1) for inner in value[:MOST_ITEMS]] if depth else "…"
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if -_INT64 <= value < _INT64 else str(value)
+    return value
+
+
+def _with_surrogates(body: bytes) -> Json:
+    """JavaScript senders cut strings inside a surrogate pair: legal JSON that pydantic_core refuses."""
+    try:
+        return json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise NotJson(f"the body is no JSON: {str(error)[:120]}") from None
+
+
+def _no_constant(name: str) -> Json:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _out_of_form(body: bytes) -> bytes:
+    """A form whose whole body is JSON, or that has `payload=` (GitHub's form type)."""
+    start = body.lstrip()[:1]
+    if start in (b"{", b"["):
+        return body
+    try:
+        form = urllib.parse.parse_qs(body.decode("ascii"), max_num_fields=100)
+    except ValueError:
+        raise NotJson("the form cannot be read") from None
+    if "payload" not in form:
+        raise WrongType("a form is read only where it has a field `payload` with JSON")
+    return form["payload"][0].encode("utf-8", "surrogatepass")

@@ -1,0 +1,1 @@
+"""One file a table; every difference between engines stays in this room."""
