@@ -146,5 +146,3 @@ class Channel(Protocol):
 
     async def close(self) -> None:
         """Let go of connections and threads."""
-
-
