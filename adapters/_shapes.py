@@ -1,0 +1,136 @@
+"""Looking things up in JSON that a stranger made: every question has an answer, whatever stands there.
+
+Nothing here raises on any decoded JSON. Absent, of the wrong type and empty are the same: '', None, {} or [].
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from gateway.model import Json, Millis
+
+LONGEST_TITLE: Final = 200
+LONGEST_BODY: Final = 4_000
+LONGEST_FIELD: Final = 500
+LONGEST_LABEL: Final = 200
+LONGEST_KEY: Final = 300
+LONGEST_URL: Final = 2_000
+_FRACTION = re.compile(r"(\.\d{1,6})\d*")
+_ZONE = re.compile(r"(?:\s*(?:UTC|GMT|Z))$", re.IGNORECASE)
+# 2001-09-09 in milliseconds, 33658 in seconds: what is smaller counts seconds, what is larger milliseconds.
+_FIRST_AS_MILLIS: Final = 1e12
+_LATEST_MILLIS: Final = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
+
+
+def at(document: Json, *path: str | int) -> Json:
+    """What stands at the path (text into an object, a number into a list); None where nothing does."""
+    for step in path:
+        if isinstance(document, dict) and isinstance(step, str):
+            document = document.get(step)
+        elif isinstance(document, list) and isinstance(step, int) and -len(document) <= step < len(document):
+            document = document[step]
+        else:
+            return None
+    return document
+
+
+def text(document: Json, *path: str | int) -> str:
+    """The text at the path, trimmed. Numbers and booleans as they are written in JSON; '' for all else."""
+    value = at(document, *path)
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    return str(value) if isinstance(value, int) else ""
+
+
+def number(document: Json, *path: str | int) -> float | None:
+    """The number at the path: a JSON number, or text that is one (`"24.60"`, `"24.60 %"`)."""
+    value = at(document, *path)
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        read = float(value.strip().removesuffix("%")) if isinstance(value, str) else float(value)
+    except ValueError:
+        return None
+    return read if math.isfinite(read) else None
+
+
+def mapping(document: Json, *path: str | int) -> dict[str, Json]:
+    """The object at the path; {} where there is none."""
+    value = at(document, *path)
+    return value if isinstance(value, dict) else {}
+
+
+def items(document: Json, *path: str | int) -> list[Json]:
+    """The list at the path; [] where there is none."""
+    value = at(document, *path)
+    return value if isinstance(value, list) else []
+
+
+def line(words: str, longest: int = LONGEST_TITLE) -> str:
+    """The words on one line, cut with an ellipsis at `longest` characters."""
+    return cut(" ".join(words.split()), longest)
+
+
+def cut(words: str, longest: int = LONGEST_BODY) -> str:
+    """At most `longest` characters, the last of them an ellipsis where something is missing."""
+    return words if len(words) <= longest else words[: longest - 1].rstrip() + "…"
+
+
+def link(*candidates: str) -> str:
+    """The first candidate that is an http(s) address; '' where none is. Never one of our making."""
+    for candidate in candidates:
+        address = candidate.strip()
+        if len(address) <= LONGEST_URL and re.fullmatch(r"https?://[^/\s][^\s<>\"]*", address, re.IGNORECASE):
+            return address
+    return ""
+
+
+def instant(value: Json) -> Millis | None:
+    """The moment that a value names: Unix seconds or milliseconds (number or text), or an ISO 8601 date and
+    time, UTC where it names no zone. None where it names none, or one outside the years 1970 to 9999."""
+    moment = number(value)
+    if moment is None:
+        return _iso(value.strip()) if isinstance(value, str) else None
+    millis = moment if moment >= _FIRST_AS_MILLIS else moment * 1000
+    return round(millis) if 0 < millis <= _LATEST_MILLIS else None
+
+
+def key(*parts: str) -> str:
+    """The parts joined by colons: a fingerprint. One too long to index ends in a hash of the whole."""
+    whole = ":".join(parts)
+    if len(whole) <= LONGEST_KEY:
+        return whole
+    tail = hashlib.sha256(whole.encode("utf-8", "replace")).hexdigest()[:32]
+    return f"{whole[: LONGEST_KEY - 33]}…{tail}"
+
+
+def labels(pairs: Mapping[str, str]) -> dict[str, str]:
+    """The pairs that say something, each value on one short line: for matching."""
+    return {name: line(value, LONGEST_LABEL) for name, value in pairs.items() if value.strip()}
+
+
+def fields(pairs: Mapping[str, str]) -> dict[str, str]:
+    """The pairs that say something, each value cut to a readable length: for showing."""
+    return {name: cut(value.strip(), LONGEST_FIELD) for name, value in pairs.items() if value.strip()}
+
+
+def _iso(written: str) -> Millis | None:
+    # Python 3.11 reads neither nanoseconds nor a written-out UTC.
+    plain = _ZONE.sub("+00:00", _FRACTION.sub(r"\1", written, count=1))
+    try:
+        moment = datetime.datetime.fromisoformat(plain)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=datetime.UTC)
+        millis = round(moment.timestamp() * 1000)
+    except (ValueError, OverflowError):
+        return None
+    return millis if 0 < millis <= _LATEST_MILLIS else None
