@@ -5,7 +5,7 @@ Nothing here raises on any decoded JSON. Absent, of the wrong type and empty are
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import hashlib
 import math
 import re
@@ -127,9 +127,9 @@ def _iso(written: str) -> Millis | None:
     # Python 3.11 reads neither nanoseconds nor a written-out UTC.
     plain = _ZONE.sub("+00:00", _FRACTION.sub(r"\1", written, count=1))
     try:
-        moment = datetime.datetime.fromisoformat(plain)
+        moment = dt.datetime.fromisoformat(plain)
         if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=datetime.UTC)
+            moment = moment.replace(tzinfo=dt.UTC)
         millis = round(moment.timestamp() * 1000)
     except (ValueError, OverflowError):
         return None
