@@ -1,0 +1,326 @@
+"""What every channel must do, whoever is at its other end: one suite, run against each of them.
+
+    class TestSlackByWebhook(HttpContract):
+        secrets = ("T000/B000/XXXX",)
+        harmful = ("<!channel>", "<@U1>")
+
+        def connect(self, transport):
+            return slack.connect(SETTINGS, Surroundings(name="ops", transport=transport))
+
+        def vendor(self):
+            return FakeSlack().transport
+
+`ChannelContract` is for a channel without HTTP: give it `open()`. `HttpContract` adds what networks and
+vendors do, each at a first message and at a change of it, and wants `connect` and `vendor`.
+`a_message()` and `an_incident()` are for the other tests of a channel as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import httpx2
+import pytest
+
+from gateway.contracts import Channel
+from gateway.fields import Rate
+from gateway.model import Incident, Message, Receipt, Ref, Rejected, Retry, Sent, Severity, Unknown
+
+NOON = 1_795_176_000_000
+"""2026-11-20T12:00:00Z in milliseconds."""
+
+# What rules/reading removes (controls, surrogates, bidi) is not here: it never reaches a channel.
+HOSTILE = (
+    "<!channel> <!here> <@U1> <#C1> <!subteam^S1> @here @channel @everyone &lt;!channel&gt; "
+    "<https://evil.example|click> [click](https://evil.example) <b>bold</b> </b></a> "
+    "<a href='https://evil.example'>x</a> *a* _b_ ~c~ `d` ```e``` || ** {{ 7*7 }} {% x %} &amp; & \" '"
+)
+
+
+def an_incident(**changes: Any) -> Incident:
+    plain = Incident(
+        id="01990000-0000-7000-8000-000000000001",
+        source="hetrixtools",
+        adapter="hetrixtools",
+        fingerprint="uptime:shop",
+        title="shop is down",
+        severity=Severity.CRITICAL,
+        opened_at=NOON,
+        updated_at=NOON,
+        number=42,
+        worst=Severity.CRITICAL,
+        kind="uptime",
+        service="shop",
+        environment="production",
+        url="https://status.example/shop",
+    )
+    return dataclasses.replace(plain, **changes)
+
+
+def a_message(**changes: Any) -> Message:
+    """A first message of an open, critical incident. `state` and `severity` change the incident."""
+    inside = {key: changes.pop(key) for key in ("state", "severity", "source", "number") if key in changes}
+    plain = Message(
+        id="01990000-0000-7000-8000-000000000001:ops:1",
+        occasion="opened",
+        incident=an_incident(**inside),
+        revision=1,
+        title="[CRITICAL] shop is down",
+        facts=(("Severity", "critical"), ("Service", "shop"), ("Since", "2026-11-20 12:00 UTC")),
+        body="HTTP 503 from 3 of 4 places",
+        url="https://status.example/shop",
+        brief="CRITICAL shop is down",
+        speech="Critical. shop is down.",
+    )
+    return dataclasses.replace(plain, **changes)
+
+
+def a_change(**changes: Any) -> Message:
+    """What is said when the incident of `a_message` gets worse."""
+    worse = {"id": "01990000-0000-7000-8000-000000000001:ops:2", "occasion": "worsened", "revision": 2}
+    return a_message(**{**worse, "severity": Severity.EMERGENCY, "title": "[EMERGENCY] shop is down", **changes})
+
+
+ODD_MESSAGES: dict[str, Message] = {
+    "nothing but a title": a_message(facts=(), body="", url="", brief="", speech=""),
+    "an empty title": a_message(title=""),
+    "a huge body": a_message(body="line & <line>\n" * 20_000),
+    "a huge title": a_message(title="𝟙é한<&>" * 500),
+    "a hundred facts": a_message(facts=tuple((f"label {n}", "value & " * 400) for n in range(100))),
+    "Korean": a_message(language="ko", title="[심각] 쇼핑몰 장애", body="응답 없음 " * 300),
+    "hostile text everywhere": a_message(title=HOSTILE, body=HOSTILE, facts=((HOSTILE, HOSTILE),), footer=HOSTILE),
+    "a template's words": a_message(
+        custom_title="custom title", custom_body="custom body", footer="the template failed"
+    ),
+    "an empty template": a_message(custom_title="", custom_body=""),
+    "resolved": a_message(occasion="resolved", state="resolved"),
+    "over before it was told": a_message(occasion="over", state="resolved", language="ko"),
+    "a test": a_message(occasion="test", number=0),
+    "no bell": a_message(occasion="eased", quiet=True, severity=Severity.INFO),
+}
+
+
+class ChannelContract:
+    """For any channel. Override `open`, and `harmful` with `said` where the words sent can be seen."""
+
+    secrets: ClassVar[tuple[str, ...]] = ()
+    """Everything in the settings that must be in no reason and no log line."""
+
+    async def open(self) -> Channel:
+        """A channel whose vendor takes everything. Called once a test."""
+        raise NotImplementedError
+
+    async def test_it_says_how_it_wants_to_be_used(self) -> None:
+        channel = await self.open()
+        assert isinstance(channel.edits, bool)
+        assert channel.width >= 1
+        assert all(isinstance(rate, Rate) for rate in channel.paces)
+        assert channel.unknown_again is None or channel.unknown_again >= 0
+        await channel.close()
+
+    async def test_it_can_be_closed_unused_and_twice(self) -> None:
+        channel = await self.open()
+        await channel.close()
+        await channel.close()
+
+    async def test_it_can_be_closed_twice_after_a_send(self) -> None:
+        channel = await self.open()
+        assert isinstance(await channel.send(a_message(), {}), Sent)
+        await channel.close()
+        await channel.close()
+
+    async def test_the_same_message_can_be_said_again(self) -> None:
+        channel = await self.open()
+        assert isinstance(await channel.send(a_message(), {}), Sent)
+        assert isinstance(await channel.send(a_message(), {}), Sent)
+        await channel.close()
+
+    async def test_a_change_and_the_end_are_said_with_the_ref_of_the_first(self) -> None:
+        channel = await self.open()
+        ref: Ref = {}
+        for message in (
+            a_message(),
+            a_change(),
+            a_change(id="x:3", revision=3, occasion="eased", quiet=True, severity=Severity.WARNING),
+            a_change(id="x:4", revision=4, occasion="resolved", state="resolved"),
+            a_change(id="x:5", revision=5, occasion="reopened"),
+        ):
+            receipt = await channel.send(message, ref)
+            assert isinstance(receipt, Sent), message.occasion
+            ref = receipt.ref
+        await channel.close()
+
+    @pytest.mark.parametrize("message", ODD_MESSAGES.values(), ids=ODD_MESSAGES.keys())
+    async def test_odd_messages_get_through(self, message: Message) -> None:
+        channel = await self.open()
+        assert isinstance(await channel.send(message, {}), Sent)
+        await channel.close()
+
+    @pytest.mark.parametrize(
+        "ref", [{"channel": 7}, {"ts": None}, {"message_id": "x"}, {"of": "another version"}], ids=str
+    )
+    async def test_a_ref_of_another_time_does_no_harm(self, ref: Ref) -> None:
+        channel = await self.open()
+        assert isinstance(await channel.send(a_change(), ref), Sent)
+        await channel.close()
+
+    async def test_hostile_text_can_be_escaped(self) -> None:
+        channel = await self.open()
+        assert isinstance(channel.escape(HOSTILE), str)
+        assert channel.escape("plain words") == "plain words"
+        await channel.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """One thing that a network or a vendor does, and the receipts that are true of it."""
+
+    answer: Callable[[httpx2.Request], httpx2.Response]
+    means: tuple[type, ...]
+    after: int | None = None
+
+
+def _fails(error: type[httpx2.TransportError]) -> Callable[[httpx2.Request], httpx2.Response]:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        raise error(f"failed at {request.url}", request=request)
+
+    return answer
+
+
+def _says(status: int, content: str | bytes = "", **headers: str) -> Callable[[httpx2.Request], httpx2.Response]:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda request: httpx2.Response(status, content=content, headers=named)
+
+
+def _echoes(status: int) -> Callable[[httpx2.Request], httpx2.Response]:
+    """What careless servers and proxies do: they repeat the address and the headers in their complaint."""
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        words = f"cannot {request.method} {request.url} {dict(request.headers)}"
+        keys = ("error", "description", "message", "detail", "code")
+        return httpx2.Response(status, json={"ok": False, **dict.fromkeys(keys, words)})
+
+    return answer
+
+
+FAULTS: dict[str, Fault] = {
+    "connection refused": Fault(_fails(httpx2.ConnectError), (Retry,)),
+    "no connection in time": Fault(_fails(httpx2.ConnectTimeout), (Retry,)),
+    "no answer in time": Fault(_fails(httpx2.ReadTimeout), (Unknown, Retry)),
+    "connection reset": Fault(_fails(httpx2.ReadError), (Unknown, Retry)),
+    "broken protocol": Fault(_fails(httpx2.RemoteProtocolError), (Unknown, Retry)),
+    "500": Fault(_says(500, "oops"), (Retry, Unknown)),
+    "503 with an HTML page": Fault(_says(503, "<html>Service Unavailable</html>"), (Retry, Unknown)),
+    "429 with Retry-After": Fault(_says(429, "", Retry_After="7"), (Retry,), after=7_000),
+    "429 without": Fault(_says(429, ""), (Retry,)),
+    "429 with rubbish in Retry-After": Fault(_says(429, "{}", Retry_After="soon"), (Retry,)),
+    "302": Fault(_says(302, "", Location="http://169.254.169.254/latest"), (Rejected,)),
+    "401": Fault(_says(401, "{}"), (Rejected,)),
+    "403": Fault(_says(403, "nothing to see"), (Rejected,)),
+    "400 that repeats the request": Fault(_echoes(400), (Rejected,)),
+    "500 that repeats the request": Fault(_echoes(500), (Retry, Unknown)),
+    "200 that repeats the request": Fault(_echoes(200), (Sent, Retry, Rejected, Unknown)),
+    "200 with nothing": Fault(_says(200, ""), (Sent, Retry, Rejected, Unknown)),
+    "200 with garbage": Fault(_says(200, b"\xff\xfe\x00{]"), (Sent, Retry, Rejected, Unknown)),
+    "200 with another JSON": Fault(_says(200, '[1, null, "x"]'), (Sent, Retry, Rejected, Unknown)),
+    "200 with JSON too deep": Fault(_says(200, "[" * 60_000), (Sent, Retry, Rejected, Unknown)),
+    "200 with a huge page": Fault(_says(200, "x" * 300_000), (Sent, Retry, Rejected, Unknown)),
+}
+
+
+class Line(httpx2.AsyncBaseTransport):
+    """The line to a vendor: healthy until `fault` is set. Keeps every request."""
+
+    def __init__(self, vendor: httpx2.AsyncBaseTransport) -> None:
+        self.vendor = vendor
+        self.fault: Fault | None = None
+        self.requests: list[httpx2.Request] = []
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        await request.aread()
+        self.requests.append(request)
+        return self.fault.answer(request) if self.fault else await self.vendor.handle_async_request(request)
+
+
+class HttpContract(ChannelContract):
+    """For a channel that speaks HTTP through `Surroundings.transport`."""
+
+    harmful: ClassVar[tuple[str, ...]] = ()
+    """What must be in no request, whatever a payload says: mentions and markup in the vendor's own writing."""
+
+    def connect(self, transport: httpx2.AsyncBaseTransport) -> Channel:
+        raise NotImplementedError
+
+    def vendor(self) -> httpx2.AsyncBaseTransport:
+        """A fresh vendor who takes everything that his manual allows."""
+        raise NotImplementedError
+
+    async def open(self) -> Channel:
+        return self.connect(self.vendor())
+
+    @pytest.mark.parametrize("moment", ["first", "change"])
+    @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+    async def test_trouble_is_a_receipt_and_passes(
+        self, fault: Fault, moment: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        line = Line(self.vendor())
+        channel = self.connect(line)
+        ref: Ref = {}
+        if moment == "change":
+            first = await channel.send(a_message(), {})
+            assert isinstance(first, Sent)
+            ref = first.ref
+        line.fault = fault
+        message = a_message() if moment == "first" else a_change()
+        receipt = await channel.send(message, ref)
+        self._is_true_of(receipt, fault)
+        assert all(request.url.host != "169.254.169.254" for request in line.requests), "a redirect was followed"
+        self._keeps_secrets(receipt, caplog, capfd)
+        line.fault = None
+        known = ref if isinstance(receipt, Sent) or receipt.ref is None else receipt.ref
+        assert isinstance(await channel.send(message, known), Sent), "it does not recover"
+        await channel.close()
+
+    async def test_a_send_can_be_cancelled(self) -> None:
+        asked = asyncio.Event()
+
+        async def never(request: httpx2.Request) -> httpx2.Response:
+            asked.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        channel = self.connect(httpx2.MockTransport(never))
+        sending = asyncio.create_task(channel.send(a_message(), {}))
+        await asyncio.wait_for(asked.wait(), 5)
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        await channel.close()
+
+    async def test_hostile_text_is_harmless_at_the_vendor(self) -> None:
+        line = Line(self.vendor())
+        channel = self.connect(line)
+        message = a_message(title=HOSTILE, body=HOSTILE, facts=((HOSTILE, HOSTILE),), footer=HOSTILE)
+        assert isinstance(await channel.send(message, {}), Sent)
+        sent = "\n".join(request.content.decode() for request in line.requests)
+        assert [word for word in self.harmful if word in sent] == []
+        await channel.close()
+
+    def _is_true_of(self, receipt: Receipt, fault: Fault) -> None:
+        assert isinstance(receipt, fault.means)
+        if fault.after is not None:
+            assert isinstance(receipt, Retry)
+            assert receipt.after == fault.after
+        if not isinstance(receipt, Sent):
+            assert 0 < len(receipt.reason) <= 500
+
+    def _keeps_secrets(
+        self, receipt: Receipt, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        # The HTTP client writes addresses at INFO: the house silences it where logs are set up, not here.
+        logged = [r.getMessage() for r in caplog.records if not r.name.startswith(("httpx2", "httpcore2"))]
+        written = "\n".join([repr(receipt), *logged, *capfd.readouterr()])
+        assert [secret for secret in self.secrets if secret in written] == []
