@@ -6,17 +6,30 @@ An adapter is one file in `adapters/` with a module-level `adapter`, a channel o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
 
 from pydantic import model_validator
 
 from gateway.fields import Duration, Flag, Network, Pace, Rate, RateField, Secrets, Settings, Size
-from gateway.model import Alert, Event, Json, Message, Millis, Receipt, Ref
+from gateway.model import (
+    Alert,
+    Change,
+    Delivery,
+    Event,
+    Incident,
+    Json,
+    Message,
+    Millis,
+    Receipt,
+    Ref,
+)
 
 if TYPE_CHECKING:
     import httpx2
+
+T = TypeVar("T")
 
 DAY: Millis = 86_400_000
 
@@ -146,3 +159,131 @@ class Channel(Protocol):
 
     async def close(self) -> None:
         """Let go of connections and threads."""
+
+
+# --- the safe -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The event's id, safe on disk. `duplicate`: it was there already, under this id."""
+
+    event: str
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One alert as it was read from an event, and the incident it was folded into; '' where into none."""
+
+    id: str
+    event: str
+    incident: str
+    at: Millis
+    alert: Alert
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One send and its receipt. `took` is in milliseconds; `revision` is what was said."""
+
+    id: str
+    delivery: str
+    at: Millis
+    revision: int
+    receipt: str
+    reason: str = ""
+    took: Millis = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of one claimed delivery: the columns to write, if its token still holds."""
+
+    delivery: Delivery
+    attempt: Attempt | None
+
+
+class Inbox(Protocol):
+    """Events, and the ids that senders have burned."""
+
+    async def waiting(self, most: int) -> list[Event]:
+        """The oldest events not yet decided."""
+
+    async def add(self, event: Event) -> None:
+        """Put an event of our own beside what this transaction does."""
+
+    async def finish(self, done: Sequence[str], unreadable: Mapping[str, str]) -> None:
+        """Mark events as decided, or as unreadable with the reason."""
+
+    async def unreadable(self, source: str) -> int:
+        """How many events of this source stand unreadable."""
+
+
+class Incidents(Protocol):
+    async def living(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Incident]:
+        """The incidents not resolved, by (source, fingerprint)."""
+
+    async def last_resolved(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Incident]:
+        """The newest resolved incident of each (source, fingerprint)."""
+
+    async def by_id(self, ids: Collection[str]) -> dict[str, Incident]: ...
+
+    async def save(self, new: Sequence[Incident], moved: Sequence[Incident]) -> None: ...
+
+
+class Changes(Protocol):
+    async def record(self, changes: Sequence[Change], statements: Sequence[Statement]) -> None:
+        """Append to the history: how incidents moved, and what was said to move them."""
+
+    async def of(self, incidents: Collection[str]) -> dict[str, list[Change]]:
+        """Every change of these incidents, oldest first, without the decisions."""
+
+
+class Outbox(Protocol):
+    async def of(self, incidents: Collection[str]) -> dict[str, list[Delivery]]:
+        """The deliveries of these incidents."""
+
+    async def promise(self, deliveries: Sequence[Delivery], urgent: Collection[str]) -> None:
+        """Make or renew promises: one row per incident and channel. A renewed one wants the newer revision at
+        once; a lease on it stays. `urgent` names incidents that go before others."""
+
+    async def claim(self, channel: str, now: Millis, lease: Millis, most: int) -> list[Delivery]:
+        """Take what is due, each with a new token, for `lease` milliseconds."""
+
+    async def settle(self, settled: Sequence[Settled]) -> list[str]:
+        """Write what became of claims and log the attempts. Ids of those whose token no longer held."""
+
+    async def next_due(self, channel: str) -> Millis | None:
+        """When the next waiting delivery is due; None where none waits."""
+
+    async def wake(self, channel: str) -> int:
+        """Make due at once what waits in backoff."""
+
+    async def abandon(self, channels: Collection[str], reason: str) -> int:
+        """Fail what waits for any channel but these: theirs were taken out of the configuration."""
+
+
+class Ledger(Protocol):
+    """One transaction's view of the tables."""
+
+    inbox: Inbox
+    incidents: Incidents
+    changes: Changes
+    outbox: Outbox
+
+
+class Store(Protocol):
+    """Durable state. What `accept` and `write` returned from is on disk."""
+
+    async def accept(self, event: Event, key: str | None, until: Millis) -> Accepted:
+        """Store the event and burn its key until then, many requests in one commit.
+
+        Raises StoreUnavailable; then neither event nor key is kept, or the outcome is unknown and the
+        key makes a second post safe."""
+
+    async def write(self, work: Callable[[Ledger], Awaitable[T]]) -> T:
+        """One transaction: all of `work` or none of it. Raises StoreUnavailable."""
+
+    async def read(self, work: Callable[[Ledger], Awaitable[T]]) -> T:
+        """A look at what is committed; never waits for a writer."""

@@ -1,0 +1,125 @@
+"""One alert folded into its incident. Pure: the newest statement about a problem in, how the problem moved out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from gateway.model import GATEWAY, Alert, Change, Event, Incident, Millis, What
+
+REOPEN_WITHIN: Millis = 600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """The incident as it is now, and the changes that brought it there; none for a mere repeat."""
+
+    incident: Incident
+    changes: tuple[Change, ...]
+    new: bool = False
+
+
+def fold(
+    living: Incident | None,
+    last: Incident | None,
+    alert: Alert,
+    event: Event,
+    new_id: Callable[[], str],
+    reopen_within: Millis = REOPEN_WITHIN,
+) -> Folded | None:
+    """How `alert` moves its problem. `living` is the incident not yet resolved, `last` the newest resolved one.
+
+    None where there is nothing to move: a resolve of what nobody opened. The event's receipt is the moment."""
+    at = event.received_at
+    if living is not None:
+        what = _movement(living, alert)
+        moved = _moved(living, alert, what, at)
+        return Folded(moved, () if what == "repeated" else (_change(moved, what, event.id, at, new_id),))
+    if alert.status == "resolved":
+        return None
+    if last is not None and not alert.momentary and 0 <= at - (last.resolved_at or 0) <= reopen_within:
+        moved = _moved(last, alert, "reopened", at)
+        return Folded(moved, (_change(moved, "reopened", event.id, at, new_id),))
+    opened = _opened(alert, event, new_id(), last)
+    first = _change(opened, "opened", event.id, at, new_id)
+    if not alert.momentary:
+        return Folded(opened, (first,), new=True)
+    over = replace(opened, state="resolved", resolved_at=at, revision=2)
+    return Folded(over, (first, _change(over, "resolved", GATEWAY, at, new_id)), new=True)
+
+
+def _movement(living: Incident, alert: Alert) -> What:
+    if alert.status == "resolved":
+        return "resolved"
+    if alert.severity > living.severity:
+        return "worsened"
+    return "eased" if alert.severity < living.severity else "repeated"
+
+
+def _opened(alert: Alert, event: Event, new: str, last: Incident | None) -> Incident:
+    return Incident(
+        id=new,
+        source=event.source,
+        adapter=event.adapter,
+        fingerprint=alert.fingerprint,
+        title=alert.title,
+        severity=alert.severity,
+        worst=alert.severity,
+        opened_at=event.received_at,
+        updated_at=event.received_at,
+        kind=alert.kind,
+        service=alert.service,
+        environment=alert.environment,
+        body=alert.body,
+        url=alert.url,
+        labels=alert.labels,
+        fields=alert.fields,
+        value=alert.value,
+        occurred_at=alert.occurred_at,
+        previous=last.id if last is not None and not alert.momentary else "",
+        momentary=alert.momentary,
+    )
+
+
+def _moved(incident: Incident, alert: Alert, what: What, at: Millis) -> Incident:
+    """The incident after the statement. A resolve leaves title and severity: they name what was wrong."""
+    counted = replace(
+        incident,
+        count=incident.count + 1,
+        updated_at=max(at, incident.updated_at),
+        revision=incident.revision + (what != "repeated"),
+        body=alert.body or incident.body,
+        url=alert.url or incident.url,
+        fields={**incident.fields, **alert.fields},
+        value=alert.value if alert.value is not None else incident.value,
+    )
+    if what == "resolved":
+        return replace(counted, state="resolved", resolved_at=max(at, incident.opened_at))
+    spoken = replace(
+        counted,
+        title=alert.title,
+        severity=alert.severity,
+        worst=max(alert.severity, incident.worst),
+        labels={**incident.labels, **alert.labels},
+        kind=alert.kind or incident.kind,
+        service=alert.service or incident.service,
+        environment=alert.environment or incident.environment,
+        occurred_at=alert.occurred_at if alert.occurred_at is not None else incident.occurred_at,
+    )
+    if what in ("worsened", "reopened"):
+        # Who acknowledged agreed to less than this.
+        return replace(spoken, state="open", resolved_at=None, acknowledged_at=None, acknowledged_by="")
+    return spoken
+
+
+def _change(incident: Incident, what: What, by: str, at: Millis, new_id: Callable[[], str]) -> Change:
+    return Change(
+        id=new_id(),
+        incident=incident.id,
+        revision=1 if what == "opened" else incident.revision,
+        at=at,
+        what=what,
+        state="open" if what == "opened" else incident.state,
+        severity=incident.severity,
+        by=by,
+    )

@@ -1,0 +1,170 @@
+"""Every table, once for both engines. Instants are BIGINT milliseconds; JSON is text that we write ourselves.
+
+A change here needs a new numbered file in `migrations/versions`; a test holds the two against each other.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("adapter", sa.Text, nullable=False),
+    sa.Column("received_at", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("headers", sa.Text, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)
+sa.Index("events_waiting", events.c.id, sqlite_where=events.c.state == "waiting", postgresql_where=events.c.state == "waiting")
+sa.Index(
+    "events_unreadable",
+    events.c.source,
+    events.c.id,
+    sqlite_where=events.c.state == "unreadable",
+    postgresql_where=events.c.state == "unreadable",
+)
+
+seen = sa.Table(
+    "seen",
+    metadata,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("event_id", sa.Text, nullable=False),
+    sa.Column("until", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+sa.Index("seen_until", seen.c.until)
+
+incidents = sa.Table(
+    "incidents",
+    metadata,
+    sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("adapter", sa.Text, nullable=False),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("severity", sa.SmallInteger, nullable=False),
+    sa.Column("worst", sa.SmallInteger, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("service", sa.Text, nullable=False),
+    sa.Column("environment", sa.Text, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("labels", sa.Text, nullable=False),
+    sa.Column("fields", sa.Text, nullable=False),
+    sa.Column("value", sa.Float),
+    sa.Column("occurred_at", sa.BigInteger),
+    sa.Column("opened_at", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
+    sa.Column("acknowledged_at", sa.BigInteger),
+    sa.Column("acknowledged_by", sa.Text, nullable=False),
+    sa.Column("resolved_at", sa.BigInteger),
+    sa.Column("unrouted", sa.Boolean, nullable=False),
+    sa.Column("muted_by", sa.Text, nullable=False),
+    sa.Column("assigned_to", sa.Text, nullable=False),
+    sa.Column("previous", sa.Text, nullable=False),
+    sa.Column("momentary", sa.Boolean, nullable=False),
+    sqlite_autoincrement=True,
+)
+_LIVING = incidents.c.state != "resolved"
+sa.Index(
+    "incidents_living",
+    incidents.c.source,
+    incidents.c.fingerprint,
+    unique=True,
+    sqlite_where=_LIVING,
+    postgresql_where=_LIVING,
+)
+sa.Index("incidents_key", incidents.c.source, incidents.c.fingerprint, incidents.c.number)
+sa.Index("incidents_opened", incidents.c.opened_at, incidents.c.id)
+sa.Index("incidents_open", incidents.c.opened_at, incidents.c.id, sqlite_where=_LIVING, postgresql_where=_LIVING)
+
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("event_id", sa.Text, nullable=False),
+    sa.Column("incident_id", sa.Text, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("alert", sa.Text, nullable=False),
+)
+sa.Index("alerts_event", alerts.c.event_id)
+sa.Index("alerts_incident", alerts.c.incident_id, alerts.c.id)
+
+changes = sa.Table(
+    "changes",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("incident_id", sa.Text, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("what", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("severity", sa.SmallInteger, nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("decision", sa.Text),
+)
+sa.Index("changes_incident", changes.c.incident_id, changes.c.revision, unique=True)
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("incident_id", sa.Text, nullable=False),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("route", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("urgent", sa.SmallInteger, nullable=False),
+    sa.Column("wanted", sa.Integer, nullable=False),
+    sa.Column("said", sa.Integer, nullable=False),
+    sa.Column("promised_at", sa.BigInteger, nullable=False),
+    sa.Column("due_at", sa.BigInteger, nullable=False),
+    sa.Column("lease_until", sa.BigInteger, nullable=False),
+    sa.Column("token", sa.Integer, nullable=False),
+    sa.Column("unsettled", sa.SmallInteger, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("unknowns", sa.Integer, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("ref", sa.Text, nullable=False),
+)
+sa.Index("deliveries_pair", deliveries.c.incident_id, deliveries.c.channel, unique=True)
+sa.Index(
+    "deliveries_due",
+    deliveries.c.channel,
+    deliveries.c.urgent.desc(),
+    deliveries.c.due_at,
+    deliveries.c.id,
+    sqlite_where=deliveries.c.state == "waiting",
+    postgresql_where=deliveries.c.state == "waiting",
+)
+sa.Index(
+    "deliveries_failed",
+    deliveries.c.channel,
+    sqlite_where=deliveries.c.state == "failed",
+    postgresql_where=deliveries.c.state == "failed",
+)
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("delivery_id", sa.Text, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("receipt", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("took", sa.Integer, nullable=False),
+)
+sa.Index("attempts_delivery", attempts.c.delivery_id, attempts.c.id)

@@ -1,0 +1,80 @@
+"""What the gateway says of itself: one past-tense line per fact on standard error, and Prometheus metrics.
+
+Fields are ids and names, never a credential, a body or a whole address.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, Final
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+REGISTRY: Final = CollectorRegistry()
+
+RECEIVED = Counter("tocsin_events_received", "Events safe on disk", ["source"], registry=REGISTRY)
+DUPLICATES = Counter("tocsin_events_duplicate", "Events the sender had already delivered", ["source"], registry=REGISTRY)
+REFUSED = Counter("tocsin_requests_refused", "Requests refused, by reason", ["reason"], registry=REGISTRY)
+DECIDED = Counter("tocsin_events_decided", "Events read and decided", ["source"], registry=REGISTRY)
+UNREADABLE = Counter("tocsin_events_unreadable", "Events kept that no adapter could read", ["source"], registry=REGISTRY)
+UNROUTED = Counter("tocsin_incidents_unrouted", "Incidents that no route matched", ["source"], registry=REGISTRY)
+CHANGED = Counter("tocsin_incident_changes", "Changes of incidents, by what", ["what"], registry=REGISTRY)
+DELIVERED = Counter("tocsin_messages_delivered", "Messages the vendor took", ["channel"], registry=REGISTRY)
+ATTEMPTS = Counter("tocsin_delivery_attempts", "Attempts, by receipt", ["channel", "receipt"], registry=REGISTRY)
+FAILED = Counter("tocsin_deliveries_failed", "Deliveries that became dead letters", ["channel"], registry=REGISTRY)
+FENCED = Counter("tocsin_settlements_fenced", "Settlements refused for a stale token", ["channel"], registry=REGISTRY)
+LAG = Histogram(
+    "tocsin_lag_seconds",
+    "From the receipt of an event to its decision (stage=decided) and to the vendor's yes (stage=delivered)",
+    ["stage"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600),
+    registry=REGISTRY,
+)
+INBOX_DEPTH = Gauge("tocsin_inbox_waiting", "Events waiting to be decided", registry=REGISTRY)
+INBOX_OLDEST = Gauge("tocsin_inbox_oldest_seconds", "Age of the oldest event waiting", registry=REGISTRY)
+OUTBOX_DEPTH = Gauge("tocsin_outbox_waiting", "Deliveries waiting", ["channel"], registry=REGISTRY)
+OUTBOX_OLDEST = Gauge("tocsin_outbox_oldest_seconds", "Age of the oldest delivery waiting", ["channel"], registry=REGISTRY)
+OUTBOX_DEAD = Gauge("tocsin_outbox_failed", "Dead letters", ["channel"], registry=REGISTRY)
+INCIDENTS = Gauge("tocsin_incidents_living", "Incidents open or acknowledged", ["source"], registry=REGISTRY)
+BEATS = Gauge("tocsin_task_beat_seconds", "Unix time of a task's last beat", ["task"], registry=REGISTRY)
+RESTARTS = Counter("tocsin_task_restarts", "Background tasks restarted after a fault", ["task"], registry=REGISTRY)
+RELOADS = Counter("tocsin_configuration_reloads", "Saved configurations, by outcome", ["outcome"], registry=REGISTRY)
+
+
+def logger() -> Any:
+    """A logger whose lines are past-tense facts with ids as fields: `log.info("event stored", event=…)`."""
+    return structlog.get_logger()
+
+
+def start_logging(level: str = "info") -> None:
+    """One JSON line per fact on standard error, for our own lines and for those of the libraries."""
+    stamped: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+    ]
+    threshold = getattr(logging, level.upper(), logging.INFO)
+    structlog.configure(
+        processors=[*stamped, structlog.processors.JSONRenderer(ensure_ascii=False)],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    foreign = logging.StreamHandler(sys.stderr)
+    foreign.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=stamped,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(ensure_ascii=False),
+            ],
+        )
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[foreign], force=True)
+    # These print addresses, and addresses hold tokens (Telegram's, Slack's).
+    for name in ("httpx2", "httpcore2", "urllib3", "apprise", "asyncio", "aiosqlite"):
+        logging.getLogger(name).setLevel(logging.ERROR)
