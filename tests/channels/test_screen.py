@@ -18,6 +18,7 @@ from gateway.channels.screen import Screen, Settings, connect
 from gateway.contracts import Surroundings
 from gateway.fields import Rate
 from gateway.model import Incident, Message, Retry, Sent, Severity, Unknown
+from tests.channels.suite import ChannelContract
 
 INCIDENT = Incident("i-1", "s", "generic", "f", "Disk full", Severity.CRITICAL, 0, 0)
 MESSAGE = Message("m-1", "opened", INCIDENT, 1, "Disk full", (("Severity", "critical"),), "94 %\nof 1 TB")
@@ -38,6 +39,11 @@ def pipe() -> Iterator[tuple[int, TextIO]]:
         os.close(reader)
     with suppress(OSError):
         stream.close()
+
+
+class TestScreen(ChannelContract):
+    async def open(self) -> Screen:
+        return screen(io.StringIO())
 
 
 async def test_a_message_is_printed_on_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
