@@ -20,7 +20,7 @@ from pydantic_core import InitErrorDetails
 from gateway.fields import Settings
 from gateway.model import Millis
 
-Path: TypeAlias = tuple[str | int, ...]
+Place: TypeAlias = tuple[str | int, ...]
 """Where in the file, from the top or from the block in question: ("routes", 1, "to", 0)."""
 
 _WEEK: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -46,7 +46,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{folded[near[0]]}'?" if near else ""
 
 
-def located(title: str, wrong: Iterable[tuple[Path, str]]) -> ValidationError:
+def located(title: str, wrong: Iterable[tuple[Place, str]]) -> ValidationError:
     """Several sentences, each with its place inside the block that is being validated, as one error:
     raised in a validator, pydantic puts the block's own place before each."""
     details = [
@@ -157,7 +157,7 @@ class CalendarSettings(Settings):
     def _opens(self) -> CalendarSettings:
         if not self.weekly and not self.dates:
             raise ValueError("never opens; give it weekly hours or dates")
-        wrong: list[tuple[Path, str]] = [
+        wrong: list[tuple[Place, str]] = [
             (("dates", number, "to"), "is not after its beginning")
             for number, (begin, end) in enumerate(self.spans)
             if end <= begin
