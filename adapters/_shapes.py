@@ -51,6 +51,11 @@ def text(document: Json, *path: str | int) -> str:
     return str(value) if isinstance(value, int) else ""
 
 
+def first(*candidates: str) -> str:
+    """The first candidate that says something; '' where none does."""
+    return next((candidate for candidate in candidates if candidate), "")
+
+
 def number(document: Json, *path: str | int) -> float | None:
     """The number at the path: a JSON number, or text that is one (`"24.60"`, `"24.60 %"`)."""
     value = at(document, *path)
