@@ -254,6 +254,9 @@ class Outbox(Protocol):
     async def settle(self, settled: Sequence[Settled]) -> list[str]:
         """Write what became of claims and log the attempts. Ids of those whose token no longer held."""
 
+    async def release(self, ids: Collection[str]) -> None:
+        """Give claims back as if they had not been taken: the lane is stopping."""
+
     async def next_due(self, channel: str) -> Millis | None:
         """When the next waiting delivery is due; None where none waits."""
 
@@ -267,10 +270,17 @@ class Outbox(Protocol):
 class Ledger(Protocol):
     """One transaction's view of the tables."""
 
-    inbox: Inbox
-    incidents: Incidents
-    changes: Changes
-    outbox: Outbox
+    @property
+    def inbox(self) -> Inbox: ...
+
+    @property
+    def incidents(self) -> Incidents: ...
+
+    @property
+    def changes(self) -> Changes: ...
+
+    @property
+    def outbox(self) -> Outbox: ...
 
 
 class Store(Protocol):

@@ -15,10 +15,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 REGISTRY: Final = CollectorRegistry()
 
 RECEIVED = Counter("tocsin_events_received", "Events safe on disk", ["source"], registry=REGISTRY)
-DUPLICATES = Counter("tocsin_events_duplicate", "Events the sender had already delivered", ["source"], registry=REGISTRY)
+DUPLICATES = Counter(
+    "tocsin_events_duplicate", "Events the sender had already delivered", ["source"], registry=REGISTRY
+)
 REFUSED = Counter("tocsin_requests_refused", "Requests refused, by reason", ["reason"], registry=REGISTRY)
 DECIDED = Counter("tocsin_events_decided", "Events read and decided", ["source"], registry=REGISTRY)
-UNREADABLE = Counter("tocsin_events_unreadable", "Events kept that no adapter could read", ["source"], registry=REGISTRY)
+UNREADABLE = Counter(
+    "tocsin_events_unreadable", "Events kept that no adapter could read", ["source"], registry=REGISTRY
+)
 UNROUTED = Counter("tocsin_incidents_unrouted", "Incidents that no route matched", ["source"], registry=REGISTRY)
 CHANGED = Counter("tocsin_incident_changes", "Changes of incidents, by what", ["what"], registry=REGISTRY)
 DELIVERED = Counter("tocsin_messages_delivered", "Messages the vendor took", ["channel"], registry=REGISTRY)
@@ -35,7 +39,9 @@ LAG = Histogram(
 INBOX_DEPTH = Gauge("tocsin_inbox_waiting", "Events waiting to be decided", registry=REGISTRY)
 INBOX_OLDEST = Gauge("tocsin_inbox_oldest_seconds", "Age of the oldest event waiting", registry=REGISTRY)
 OUTBOX_DEPTH = Gauge("tocsin_outbox_waiting", "Deliveries waiting", ["channel"], registry=REGISTRY)
-OUTBOX_OLDEST = Gauge("tocsin_outbox_oldest_seconds", "Age of the oldest delivery waiting", ["channel"], registry=REGISTRY)
+OUTBOX_OLDEST = Gauge(
+    "tocsin_outbox_oldest_seconds", "Age of the oldest delivery waiting", ["channel"], registry=REGISTRY
+)
 OUTBOX_DEAD = Gauge("tocsin_outbox_failed", "Dead letters", ["channel"], registry=REGISTRY)
 INCIDENTS = Gauge("tocsin_incidents_living", "Incidents open or acknowledged", ["source"], registry=REGISTRY)
 BEATS = Gauge("tocsin_task_beat_seconds", "Unix time of a task's last beat", ["task"], registry=REGISTRY)

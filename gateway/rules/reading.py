@@ -6,20 +6,29 @@ SQL, logs and terminals choke on (NUL, lone surrogates, bidi overrides, huge num
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
 import urllib.parse
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from pydantic_core import from_json
 
 from gateway.errors import NotJson, WrongType
-from gateway.model import Json
+from gateway.model import Alert, Json
 
 DEEPEST: Final = 32
 MOST_KEYS: Final = 500
 MOST_ITEMS: Final = 1_000
+LONGEST_TITLE: Final = 300
+LONGEST_NAME: Final = 128
+LONGEST_VALUE: Final = 1_024
+LONGEST_FINGERPRINT: Final = 512
+LONGEST_BODY: Final = 64 * 1024
+LONGEST_URL: Final = 2_048
 _INT64: Final = 2**63
 # C0 but \n and \t, DEL, C1, lone surrogates, bidi embeddings, overrides and isolates, line separators.
 _UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\u2028\u2029]")
@@ -53,6 +62,31 @@ def normalise(document: Json) -> Json:
 def clean(text: str) -> str:
     """Text without what terminals, SQL and readers choke on; newlines and tabs stay, CRLF becomes a newline."""
     return _UNWANTED.sub("", text.replace("\r\n", "\n")) if not text.isprintable() else text
+
+
+def bounded(alert: Alert) -> Alert:
+    """The same alert within what the store and readers can bear: 64 labels of 128 and 1,024 characters,
+    100 fields, a body of 64 KiB, a title of one line. What is cut is the tail; the event keeps the whole."""
+    fingerprint = alert.fingerprint
+    if len(fingerprint) > LONGEST_FINGERPRINT:
+        digest = hashlib.sha256(fingerprint.encode("utf-8", "replace")).hexdigest()
+        fingerprint = f"{fingerprint[: LONGEST_FINGERPRINT - 65]}:{digest}"
+    return replace(
+        alert,
+        fingerprint=fingerprint,
+        title=" ".join(clean(alert.title).split())[:LONGEST_TITLE] or "(no title)",
+        kind=alert.kind[:LONGEST_NAME],
+        service=alert.service[:LONGEST_TITLE],
+        environment=alert.environment[:LONGEST_NAME],
+        body=alert.body[:LONGEST_BODY],
+        url=alert.url if len(alert.url) <= LONGEST_URL and alert.url.startswith(("https://", "http://")) else "",
+        labels=_few(alert.labels, 64),
+        fields=_few(alert.fields, 100),
+    )
+
+
+def _few(pairs: Mapping[str, str], most: int) -> dict[str, str]:
+    return {name[:LONGEST_NAME]: value[:LONGEST_VALUE] for name, value in list(pairs.items())[:most]}
 
 
 def _normalise(value: Json, depth: int) -> Json:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+HEAD = "0001"
+"""The newest file in `migrations/versions`."""
+
 metadata = sa.MetaData()
 
 events = sa.Table(
@@ -21,7 +24,12 @@ events = sa.Table(
     sa.Column("headers", sa.Text, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
 )
-sa.Index("events_waiting", events.c.id, sqlite_where=events.c.state == "waiting", postgresql_where=events.c.state == "waiting")
+sa.Index(
+    "events_waiting",
+    events.c.id,
+    sqlite_where=events.c.state == "waiting",
+    postgresql_where=events.c.state == "waiting",
+)
 sa.Index(
     "events_unreadable",
     events.c.source,

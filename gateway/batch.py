@@ -1,0 +1,110 @@
+"""One batch of events decided inside one transaction: read, fold, plan, promise, write down why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gateway.contracts import Adapter, Ledger
+from gateway.errors import Unreadable
+from gateway.model import GATEWAY, Alert, Change, Event, Millis
+from gateway.rules import own, reading
+from gateway.rules.deciding import OVERFLOW, Board, Rules
+from gateway.telemetry import CHANGED, DECIDED, LAG, UNREADABLE, UNROUTED, logger
+
+log = logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """What each event of a batch says, by event id; and for those that cannot be read, why."""
+
+    alerts: dict[str, list[Alert]] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The tools of one deciding. `crowded`: sources with so many living incidents that new ones are gathered."""
+
+    adapters: Mapping[str, Adapter]
+    rules: Rules
+    now: Millis
+    new_id: Callable[[], str]
+    crowded: Collection[str] = ()
+
+    async def decide(self, ledger: Ledger, events: Sequence[Event]) -> frozenset[str]:
+        """All that follows from these events. The channels that now have something to say."""
+        readings = self._read(events)
+        board = await self._board(ledger, events, readings)
+        for event in events:
+            board.fold(event, readings.alerts.get(event.id, ()))
+        touched = {incident.id for _, incident in board.changes} - board.new.keys()
+        changes, promises, urgent = board.promise(await ledger.outbox.of(touched), self.now)
+        await ledger.incidents.save(list(board.new.values()), list(board.moved.values()))
+        await ledger.changes.record(changes, board.statements)
+        await ledger.outbox.promise(promises, urgent)
+        await ledger.inbox.finish(list(readings.alerts), readings.unreadable)
+        await self._tell_unreadable(ledger, events, readings)
+        self._count(events, readings, changes, board)
+        return frozenset(delivery.channel for delivery in promises)
+
+    def _read(self, events: Sequence[Event]) -> Readings:
+        readings = Readings()
+        for event in events:
+            said = self._read_one(event)
+            if isinstance(said, str):
+                readings.unreadable[event.id] = said
+            else:
+                readings.alerts[event.id] = said
+        return readings
+
+    def _read_one(self, event: Event) -> list[Alert] | str:
+        """What the event says, or the sentence why it cannot be read. Catch-all 2 of 3: an adapter meets
+        whatever a stranger sends."""
+        adapter = self.adapters.get(event.adapter)
+        if adapter is None:
+            return f"no adapter {event.adapter!r} in this version"
+        try:
+            document = reading.normalise(reading.decode(event.headers.get("content-type", ""), event.body))
+            return [reading.bounded(alert) for alert in adapter.parse(event, document)]
+        except Unreadable as error:
+            return str(error)
+        except Exception as fault:
+            log.exception("adapter failed", event=event.id, source=event.source, adapter=event.adapter)
+            return f"the adapter failed: {type(fault).__name__}"
+
+    async def _board(self, ledger: Ledger, events: Sequence[Event], readings: Readings) -> Board:
+        keys = {(e.source, alert.fingerprint) for e in events for alert in readings.alerts.get(e.id, ())}
+        keys |= {(source, OVERFLOW) for source in self.crowded}
+        living = await ledger.incidents.living(keys)
+        last = await ledger.incidents.last_resolved(keys - living.keys())
+        return Board(self.rules, self.new_id, living, last, self.crowded)
+
+    async def _tell_unreadable(self, ledger: Ledger, events: Sequence[Event], readings: Readings) -> None:
+        """One warning a source while something of it stands unreadable; a good second reading ends it."""
+        unread = {event.source for event in events if event.id in readings.unreadable} - {GATEWAY}
+        for source in sorted(unread):
+            await ledger.inbox.add(own.unreadable(source, self.new_id(), self.now))
+        # A reason on an event that could be read now says that it could not be at first.
+        for source in sorted(
+            {event.source for event in events if event.reason and event.id in readings.alerts} - unread
+        ):
+            if not await ledger.inbox.unreadable(source):
+                await ledger.inbox.add(own.readable(source, self.new_id(), self.now))
+
+    def _count(self, events: Sequence[Event], readings: Readings, changes: Sequence[Change], board: Board) -> None:
+        for event in events:
+            if event.id in readings.unreadable:
+                UNREADABLE.labels(event.source).inc()
+                reason = readings.unreadable[event.id]
+                log.warning("event unreadable", event=event.id, source=event.source, reason=reason)
+            else:
+                DECIDED.labels(event.source).inc()
+            LAG.labels("decided").observe(max(self.now - event.received_at, 0) / 1000)
+        for change in changes:
+            CHANGED.labels(change.what).inc()
+        for incident in board.new.values():
+            if incident.unrouted:
+                UNROUTED.labels(incident.source).inc()
+                log.warning("incident unrouted", incident=incident.id, source=incident.source)

@@ -1,0 +1,92 @@
+"""The gateway's own alerts: they enter as events of the source `gateway` and go the way of all others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from gateway.model import GATEWAY, Event, Json, Millis, Severity
+
+
+def channel_key(channel: str) -> str:
+    """The fingerprint of the incident that a failing channel is."""
+    return f"channel:{channel}"
+
+
+def channel_fails(channel: str, reason: str, worst: Severity, new_id: str, now: Millis) -> Event:
+    """A message became a dead letter. `worst`: the severity of what was not told."""
+    return _event(
+        {
+            "title": f"Channel {channel} fails: a message was given up",
+            "fingerprint": channel_key(channel),
+            "severity": max(worst, Severity.ERROR).word,
+            "body": f"{reason}\nSee: tocsin deliveries --state failed",
+            "labels": {"channel": channel},
+        },
+        new_id,
+        now,
+    )
+
+
+def channel_struggles(channel: str, reason: str, new_id: str, now: Millis) -> Event:
+    """Nothing has got through for a while; every message is still being tried."""
+    return _event(
+        {
+            "title": f"Channel {channel} has not got a message through for a while",
+            "fingerprint": channel_key(channel),
+            "severity": Severity.WARNING.word,
+            "body": f"{reason}\nMessages wait and are tried again.",
+            "labels": {"channel": channel},
+        },
+        new_id,
+        now,
+    )
+
+
+def channel_works(channel: str, new_id: str, now: Millis) -> Event:
+    return _resolve(channel_key(channel), f"Channel {channel} works again", {"channel": channel}, new_id, now)
+
+
+def unreadable(source: str, new_id: str, now: Millis) -> Event:
+    return _event(
+        {
+            "title": f"Source {source} sends what cannot be read",
+            "fingerprint": f"unreadable:{source}",
+            "severity": Severity.WARNING.word,
+            "body": "The events are kept.\nSee: tocsin events --state unreadable",
+            "labels": {"source": source},
+        },
+        new_id,
+        now,
+    )
+
+
+def readable(source: str, new_id: str, now: Millis) -> Event:
+    return _resolve(f"unreadable:{source}", f"Source {source} can be read", {"source": source}, new_id, now)
+
+
+def configuration_refused(problems: Sequence[str], new_id: str, now: Millis) -> Event:
+    listed = "\n".join(problems[:10]) + (f"\n… and {len(problems) - 10} more" if len(problems) > 10 else "")
+    return _event(
+        {
+            "title": "A saved configuration was refused; the last good one stays",
+            "fingerprint": "configuration",
+            "severity": Severity.ERROR.word,
+            "body": listed,
+        },
+        new_id,
+        now,
+    )
+
+
+def configuration_taken(new_id: str, now: Millis) -> Event:
+    return _resolve("configuration", "The saved configuration was taken", {}, new_id, now)
+
+
+def _resolve(fingerprint: str, title: str, labels: Mapping[str, str], new_id: str, now: Millis) -> Event:
+    return _event({"title": title, "fingerprint": fingerprint, "status": "resolved", "labels": labels}, new_id, now)
+
+
+def _event(document: Mapping[str, Json], new_id: str, now: Millis) -> Event:
+    body = json.dumps({"kind": "gateway", "service": "tocsin", **document}, ensure_ascii=False).encode()
+    return Event(new_id, GATEWAY, "generic", now, {"content-type": "application/json"}, body)

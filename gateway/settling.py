@@ -1,0 +1,166 @@
+"""What was said is written down inside one transaction: the promise, the attempt, and what others must know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from gateway.contracts import Attempt, Channel, Ledger, Settled
+from gateway.model import GATEWAY, Change, Delivery, Incident, Millis, Receipt, Rejected, Sent, Severity
+from gateway.rules import own
+from gateway.rules.deciding import Rules
+from gateway.rules.retry import RetryPolicy, settle
+from gateway.rules.wording import Voice
+from gateway.telemetry import ATTEMPTS, DELIVERED, FAILED, FENCED, LAG, logger
+
+log = logger()
+
+MOST_CRASHES = 5
+"""Times a channel may raise, which is a bug of ours, before the message becomes a dead letter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """A channel as the pipeline uses it. `patience` bounds one send as a whole, all its calls together."""
+
+    name: str
+    channel: Channel
+    voice: Voice
+    policy: RetryPolicy
+    patience: Millis
+    wants_links: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One delivery taken to be said, with all that its message is composed of."""
+
+    delivery: Delivery
+    incident: Incident
+    since: tuple[Change, ...]
+    links: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A claim, and what became of it. `crashed`: the channel raised, which it never should."""
+
+    claim: Claim
+    receipt: Receipt
+    started_at: Millis
+    ended_at: Millis
+    crashed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """The tools of one settling. `failing`: channels with a living incident of the gateway's own."""
+
+    outlet: Outlet
+    rules: Rules
+    now: Millis
+    new_id: Callable[[], str]
+    dice: Callable[[], float]
+    failing: frozenset[str] = frozenset()
+    struggling: str = ""
+
+    async def settle(self, ledger: Ledger, said: Sequence[Said]) -> None:
+        pairs = [(one, self._settled(one)) for one in said]
+        settled = [Settled(delivery, self._attempt(one, delivery)) for one, delivery in pairs]
+        for id_ in await ledger.outbox.settle(settled):
+            FENCED.labels(self.outlet.name).inc()
+            log.warning("settlement fenced", delivery=id_, channel=self.outlet.name)
+        await self._tell_health(ledger, pairs)
+        for one in said:
+            await self._spread_link(ledger, one)
+        for one, delivery in pairs:
+            self._count(one, delivery)
+
+    def _settled(self, one: Said) -> Delivery:
+        before = one.claim.delivery
+        result = settle(before, one.receipt, one.claim.incident.revision, self.now, self.outlet.policy, self.dice())
+        state, reason = result.state, result.reason
+        if one.crashed and result.tries >= MOST_CRASHES:
+            state, reason = "failed", f"given up after {result.tries} faults: {reason}"
+        return replace(
+            before,
+            state=state,
+            said=result.said,
+            due_at=result.due_at,
+            attempts=result.attempts,
+            tries=result.tries,
+            unknowns=result.unknowns,
+            reason=reason,
+            ref=result.ref,
+        )
+
+    def _attempt(self, one: Said, delivery: Delivery) -> Attempt:
+        detail = one.receipt.detail if isinstance(one.receipt, Sent) else delivery.reason
+        return Attempt(
+            id=self.new_id(),
+            delivery=delivery.id,
+            at=one.started_at,
+            revision=one.claim.incident.revision,
+            receipt=type(one.receipt).__name__.lower(),
+            reason=detail,
+            took=max(one.ended_at - one.started_at, 0),
+        )
+
+    async def _tell_health(self, ledger: Ledger, pairs: Sequence[tuple[Said, Delivery]]) -> None:
+        """A dead letter raises an alert, the next success ends it; a dead letter of the gateway's own raises none."""
+        name = self.outlet.name
+        dead = [(one, d) for one, d in pairs if d.state == "failed" and one.claim.incident.source != GATEWAY]
+        if dead:
+            worst = max((one.claim.incident.severity for one, _ in dead), default=Severity.ERROR)
+            await ledger.inbox.add(own.channel_fails(name, dead[-1][1].reason, worst, self.new_id(), self.now))
+        elif name in self.failing and any(isinstance(one.receipt, Sent) for one, _ in pairs):
+            await ledger.inbox.add(own.channel_works(name, self.new_id(), self.now))
+        elif self.struggling and name not in self.failing:
+            await ledger.inbox.add(own.channel_struggles(name, self.struggling, self.new_id(), self.now))
+
+    async def _spread_link(self, ledger: Ledger, one: Said) -> None:
+        """A permalink that became known is news to the channels that show it: Notion's page names Slack's message."""
+        fresh = isinstance(one.receipt, Sent) and one.receipt.ref.get("permalink")
+        if not fresh or fresh == one.claim.delivery.ref.get("permalink") or not self.rules.wants_links:
+            return
+        id_ = one.claim.incident.id
+        showing = [
+            delivery
+            for delivery in (await ledger.outbox.of([id_])).get(id_, [])
+            if delivery.channel in self.rules.wants_links and delivery.channel != self.outlet.name
+        ]
+        if not showing:
+            return
+        incident = (await ledger.incidents.by_id([id_]))[id_]
+        moved = replace(incident, revision=incident.revision + 1)
+        change = Change(
+            self.new_id(),
+            id_,
+            moved.revision,
+            self.now,
+            "linked",
+            moved.state,
+            moved.severity,
+            GATEWAY,
+            self.outlet.name,
+        )
+        await ledger.incidents.save([], [moved])
+        await ledger.changes.record([change], [])
+        renewed = [replace(d, wanted=moved.revision, promised_at=self.now, due_at=0) for d in showing]
+        await ledger.outbox.promise(renewed, [])
+
+    def _count(self, one: Said, delivery: Delivery) -> None:
+        name = self.outlet.name
+        ATTEMPTS.labels(name, type(one.receipt).__name__.lower()).inc()
+        known = {"channel": name, "delivery": delivery.id, "incident": delivery.incident}
+        if isinstance(one.receipt, Sent):
+            DELIVERED.labels(name).inc()
+            LAG.labels("delivered").observe(max(one.ended_at - delivery.promised_at, 0) / 1000)
+            log.info("message delivered", **known, revision=delivery.said, attempts=delivery.attempts)
+        elif delivery.state == "failed":
+            FAILED.labels(name).inc()
+            log.error("delivery failed", **known, reason=delivery.reason)
+        elif isinstance(one.receipt, Rejected):
+            log.warning("message rejected", **known, reason=delivery.reason)
+        else:
+            log.warning("message not delivered yet", **known, reason=delivery.reason, due_at=delivery.due_at)

@@ -1,0 +1,133 @@
+"""`changes` and `alerts`: how incidents moved, with the decision taken each time, and what was said to move them.
+
+Append-only: nothing here is ever rewritten."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.contracts import Statement
+from gateway.model import Alert, Change, Json, Severity
+from gateway.rules.shapes import plan_json
+from gateway.store.schema import alerts, changes
+
+
+class Changes:
+    """The history of one transaction. See `contracts.Changes`."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def record(self, moved: Sequence[Change], statements: Sequence[Statement]) -> None:
+        if moved:
+            await self._connection.execute(sa.insert(changes), [_row(change) for change in moved])
+        if statements:
+            await self._connection.execute(sa.insert(alerts), [_statement_row(one) for one in statements])
+
+    async def of(self, incidents: Collection[str]) -> dict[str, list[Change]]:
+        found: dict[str, list[Change]] = {id_: [] for id_ in incidents}
+        query = sa.select(*[column for column in changes.c if column.name != "decision"])
+        query = query.where(changes.c.incident_id.in_(sorted(incidents)))
+        for row in await self._connection.execute(query.order_by(changes.c.incident_id, changes.c.revision)):
+            found[row.incident_id].append(_change(row))
+        return found
+
+    async def story(self, incident: str) -> list[tuple[Change, Json]]:
+        """Every change of one incident, oldest first, each with its decision in the public shape, or None."""
+        query = sa.select(changes).where(changes.c.incident_id == incident).order_by(changes.c.revision)
+        return [
+            (_change(row), None if row.decision is None else json.loads(row.decision))
+            for row in await self._connection.execute(query)
+        ]
+
+    async def statements(
+        self, *, event: str | None = None, incident: str | None = None, most: int = 200
+    ) -> list[Statement]:
+        """What an event said, or the newest things said of an incident; oldest first."""
+        column = alerts.c.event_id == event if event is not None else alerts.c.incident_id == incident
+        query = sa.select(alerts).where(column).order_by(alerts.c.id.desc()).limit(most)
+        rows = (await self._connection.execute(query)).all()
+        return [_statement(row) for row in reversed(rows)]
+
+    async def statements_of(self, events: Collection[str]) -> dict[str, list[Statement]]:
+        found: dict[str, list[Statement]] = {id_: [] for id_ in events}
+        query = sa.select(alerts).where(alerts.c.event_id.in_(sorted(events))).order_by(alerts.c.id)
+        for row in await self._connection.execute(query):
+            found[row.event_id].append(_statement(row))
+        return found
+
+    async def forget_statements(self, event: str) -> None:
+        """Before an event is read again by force: its old statements would count twice on its face."""
+        await self._connection.execute(sa.delete(alerts).where(alerts.c.event_id == event))
+
+
+def _change(row: Any) -> Change:
+    return Change(
+        id=row.id,
+        incident=row.incident_id,
+        revision=row.revision,
+        at=row.at,
+        what=row.what,
+        state=row.state,
+        severity=Severity(row.severity),
+        by=row.by,
+        note=row.note,
+    )
+
+
+def _row(change: Change) -> dict[str, Any]:
+    decision = None
+    if change.decision is not None:
+        decision = json.dumps(plan_json(change.decision, change.at), ensure_ascii=False)
+    return {
+        "id": change.id,
+        "incident_id": change.incident,
+        "revision": change.revision,
+        "at": change.at,
+        "what": change.what,
+        "state": change.state,
+        "severity": int(change.severity),
+        "by": change.by,
+        "note": change.note,
+        "decision": decision,
+    }
+
+
+def _statement_row(one: Statement) -> dict[str, Any]:
+    alert = one.alert
+    return {
+        "id": one.id,
+        "event_id": one.event,
+        "incident_id": one.incident,
+        "at": one.at,
+        "alert": json.dumps(
+            {
+                "fingerprint": alert.fingerprint,
+                "title": alert.title,
+                "severity": alert.severity.word,
+                "status": alert.status,
+                "kind": alert.kind,
+                "service": alert.service,
+                "environment": alert.environment,
+                "body": alert.body,
+                "url": alert.url,
+                "labels": dict(alert.labels),
+                "fields": dict(alert.fields),
+                "value": alert.value,
+                "occurred_at": alert.occurred_at,
+                "momentary": alert.momentary,
+            },
+            ensure_ascii=False,
+        ),
+    }
+
+
+def _statement(row: Any) -> Statement:
+    values = json.loads(row.alert)
+    values["severity"] = Severity[values["severity"].upper()]
+    return Statement(row.id, row.event_id, row.incident_id, row.at, Alert(**values))

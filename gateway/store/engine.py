@@ -1,0 +1,172 @@
+"""The connections: where SQLite is told how to be safe. Every difference between engines stays in this room."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import StaticPool
+
+from gateway.errors import StoreUnavailable, TocsinError
+from gateway.store.schema import HEAD, metadata
+from gateway.telemetry import logger
+
+log = logger()
+
+BUSY_SECONDS = 1.0
+# 3.7.0 to 3.51.2 can corrupt a WAL when two connections write at once (sqlite.org, 3.51.3 of March 2026).
+# One process, one writing connection and its own checkpoints keep that from happening here.
+_WAL_FIXED = (3, 51, 3)
+
+
+def database_path(url: str) -> Path:
+    """The file a `sqlite:///…` URL names. Raises TocsinError for anything else this version cannot use."""
+    if url.startswith(("postgresql:", "postgres:")):
+        raise TocsinError("postgresql is not supported by this version; use sqlite:///tocsin.db")
+    prefix = "sqlite:///"
+    if not url.startswith(prefix) or len(url) == len(prefix) or ":memory:" in url:
+        raise TocsinError("the database must be named like sqlite:///tocsin.db or sqlite:////data/tocsin.db")
+    return Path(url.removeprefix(prefix))
+
+
+class Lock:
+    """One process, one file: a second gateway on the same database refuses to start."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.with_name(path.name + ".lock")
+        self._file: IO[str] | None = None
+
+    def take(self) -> None:
+        try:
+            self._file = self._path.open("a+")
+        except OSError as error:
+            raise TocsinError(f"{self._path}: cannot be written ({error.strerror}); check the folder") from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise TocsinError(
+                f"{self._path.with_suffix('')}: another gateway is running on this database; stop it first"
+            ) from None
+
+    def release(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def prepare(path: Path) -> None:
+    """Bring the file to the newest schema: made new, left alone, or upgraded after a backup beside it.
+
+    Raises TocsinError in one sentence where it cannot be used; then nothing was touched."""
+    if sqlite3.sqlite_version_info < _WAL_FIXED:
+        log.info("old sqlite noted", version=sqlite3.sqlite_version, fixed="3.51.3", guard="one writer")
+    try:
+        current = _revision(path)
+        if current == HEAD:
+            return
+        if current is None:
+            _create(path)
+            return
+        from gateway.store.migrate import upgrade  # Alembic costs 150 ms: only where there is something to do
+
+        upgrade(path, current)
+    except (sqlite3.Error, sa.exc.DBAPIError) as error:
+        cause = getattr(error, "orig", None) or error
+        raise TocsinError(f"{path}: cannot be used as a database: {cause}") from None
+
+
+def writing(path: Path) -> AsyncEngine:
+    """One connection, ever: the writer's. Transactions are begun by hand (`writer`), because a deferred BEGIN
+    that turns to writing fails at once when somebody else writes, whatever the busy time-out."""
+    engine = create_async_engine(
+        f"sqlite+aiosqlite:///{path}",
+        poolclass=StaticPool,
+        isolation_level="AUTOCOMMIT",
+        connect_args={"timeout": BUSY_SECONDS},
+    )
+    sa.event.listen(engine.sync_engine, "connect", _set_for_writing)
+    return engine
+
+
+def reading(path: Path) -> AsyncEngine:
+    """A few read-only connections, which can neither write nor checkpoint."""
+    engine = create_async_engine(
+        f"sqlite+aiosqlite:///file:{quote(str(path.absolute()))}?mode=ro&uri=true",
+        pool_size=3,
+        max_overflow=1,
+        isolation_level="AUTOCOMMIT",
+        connect_args={"timeout": BUSY_SECONDS},
+    )
+    sa.event.listen(engine.sync_engine, "connect", _set_for_reading)
+    return engine
+
+
+def unavailable(error: BaseException) -> StoreUnavailable:
+    """What the driver said, in one line without the statement or its values."""
+    cause = getattr(error, "orig", None) or error
+    return StoreUnavailable(f"the database cannot be written now: {cause}")
+
+
+def _revision(path: Path) -> str | None:
+    """The schema's revision in the file; None where there is no schema yet."""
+    if not path.exists() or path.stat().st_size == 0:
+        if not os.access(path.parent, os.W_OK):
+            raise TocsinError(f"{path.parent}: the folder does not exist or cannot be written")
+        return None
+    connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+    try:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if "alembic_version" not in tables:
+            if tables:
+                raise TocsinError(f"{path}: is a database of something else; name another file")
+            return None
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        return str(row[0]) if row else None
+    finally:
+        connection.close()
+
+
+def _create(path: Path) -> None:
+    """The whole schema in one transaction, marked as the newest revision: no history to replay."""
+    engine = sa.create_engine(f"sqlite:///{path}", isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            metadata.create_all(connection, checkfirst=False)
+            connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+            connection.execute(sa.text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
+            connection.exec_driver_sql("COMMIT")
+    finally:
+        engine.dispose()
+    with suppress(OSError):
+        path.chmod(0o600)
+
+
+def _set_for_writing(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",  # NORMAL loses acknowledged commits at a power cut: 170 of 180 images did
+        "cache_size = -16000",
+        "temp_store = MEMORY",
+        "journal_size_limit = 67108864",
+        "wal_autocheckpoint = 4000",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _set_for_reading(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA query_only = ON")
+    cursor.execute("PRAGMA cache_size = -4000")
+    cursor.close()

@@ -1,0 +1,302 @@
+"""`deliveries` and `attempts`: the standing promises, and the log of every try to keep them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.contracts import Attempt, Settled
+from gateway.model import Delivery, Millis
+from gateway.store.schema import attempts, deliveries
+
+MOST_UNSETTLED = 5
+"""Claims in a row that nobody lived to settle: then the message itself is what kills us."""
+
+_NEW = insert(deliveries)
+_PROMISE = _NEW.on_conflict_do_update(
+    index_elements=[deliveries.c.incident_id, deliveries.c.channel],
+    set_={
+        "wanted": sa.case(
+            (_NEW.excluded.wanted > deliveries.c.wanted, _NEW.excluded.wanted), else_=deliveries.c.wanted
+        ),
+        "promised_at": _NEW.excluded.promised_at,
+        "due_at": _NEW.excluded.due_at,
+        "urgent": _NEW.excluded.urgent,
+        "state": "waiting",
+        "tries": 0,
+        "unknowns": 0,
+        "reason": "",
+    },
+)
+# Without MATERIALIZED, PostgreSQL may run the inner query again for each row and lock more than LIMIT.
+_DUE = (
+    sa.select(deliveries.c.id)
+    .where(
+        deliveries.c.channel == sa.bindparam("lane"),
+        deliveries.c.state == "waiting",
+        deliveries.c.due_at <= sa.bindparam("now"),
+        deliveries.c.lease_until <= sa.bindparam("now"),
+    )
+    .order_by(deliveries.c.urgent.desc(), deliveries.c.due_at, deliveries.c.id)
+    .limit(sa.bindparam("most"))
+    .with_for_update(skip_locked=True)
+    .cte("due")
+    .prefix_with("MATERIALIZED", dialect="postgresql")
+)
+_CLAIM = (
+    sa.update(deliveries)
+    .where(deliveries.c.id == _DUE.c.id)
+    .values(
+        token=deliveries.c.token + 1,
+        unsettled=deliveries.c.unsettled + 1,
+        lease_until=sa.bindparam("until"),
+    )
+    .returning(*deliveries.c)
+)
+_NEWER = deliveries.c.wanted > sa.bindparam("claimed")
+_SETTLE = (
+    sa.update(deliveries)
+    .where(deliveries.c.id == sa.bindparam("delivery"), deliveries.c.token == sa.bindparam("held"))
+    .values(
+        # A reason that arose while we spoke keeps the promise waiting, unless we said it already.
+        state=sa.case(
+            (sa.and_(sa.bindparam("outcome") == "said", deliveries.c.wanted <= sa.bindparam("spoken")), "said"),
+            (sa.or_(_NEWER, sa.bindparam("outcome") == "said"), "waiting"),
+            else_=sa.bindparam("outcome"),
+        ),
+        due_at=sa.case((_NEWER, deliveries.c.due_at), else_=sa.bindparam("due")),
+        said=sa.bindparam("spoken"),
+        attempts=sa.bindparam("all_attempts"),
+        tries=sa.bindparam("all_tries"),
+        unknowns=sa.bindparam("all_unknowns"),
+        reason=sa.bindparam("why"),
+        ref=sa.bindparam("new_ref"),
+        unsettled=0,
+        lease_until=0,
+    )
+)
+
+
+class Outbox:
+    """The deliveries of one transaction. See `contracts.Outbox`."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def of(self, incidents: Collection[str]) -> dict[str, list[Delivery]]:
+        found: dict[str, list[Delivery]] = {}
+        if incidents:
+            query = sa.select(deliveries).where(deliveries.c.incident_id.in_(sorted(incidents)))
+            for row in await self._connection.execute(query.order_by(deliveries.c.id)):
+                found.setdefault(row.incident_id, []).append(delivery_of(row))
+        return found
+
+    async def promise(self, promised: Sequence[Delivery], urgent: Collection[str]) -> None:
+        if promised:
+            await self._connection.execute(
+                _PROMISE, [{**_row(delivery), "urgent": int(delivery.incident in urgent)} for delivery in promised]
+            )
+
+    async def claim(self, channel: str, now: Millis, lease: Millis, most: int) -> list[Delivery]:
+        taken = await self._connection.execute(
+            _CLAIM, {"lane": channel, "now": now, "until": now + lease, "most": most}
+        )
+        rows = sorted(taken, key=lambda row: (-row.urgent, row.due_at, row.id))
+        deadly = [row.id for row in rows if row.unsettled > MOST_UNSETTLED]
+        if deadly:
+            await self._bury(deadly)
+        return [delivery_of(row) for row in rows if row.unsettled <= MOST_UNSETTLED]
+
+    async def settle(self, settled: Sequence[Settled]) -> list[str]:
+        if not settled:
+            return []
+        written = await self._connection.execute(_SETTLE, [_settlement(one.delivery) for one in settled])
+        tried = [_attempt_row(one.attempt) for one in settled if one.attempt is not None]
+        if tried:
+            await self._connection.execute(sa.insert(attempts), tried)
+        if written.rowcount in (len(settled), -1):
+            return []
+        tokens = await self._connection.execute(
+            sa.select(deliveries.c.id, deliveries.c.token).where(
+                deliveries.c.id.in_([one.delivery.id for one in settled])
+            )
+        )
+        held = {row.id: row.token for row in tokens}
+        return [one.delivery.id for one in settled if held.get(one.delivery.id) != one.delivery.token]
+
+    async def release(self, ids: Collection[str]) -> None:
+        """Give claims back unsettled, as if they had not been taken: the gateway is stopping."""
+        if ids:
+            await self._connection.execute(
+                sa.update(deliveries).where(deliveries.c.id.in_(sorted(ids))).values(lease_until=0, unsettled=0)
+            )
+
+    async def release_all(self) -> int:
+        """At the start of the only process: no lease can have a living owner."""
+        result = await self._connection.execute(
+            sa.update(deliveries)
+            .where(deliveries.c.state == "waiting", deliveries.c.lease_until > 0)
+            .values(lease_until=0)
+        )
+        return int(result.rowcount)
+
+    async def next_due(self, channel: str) -> Millis | None:
+        found = await self._connection.execute(
+            sa.select(sa.func.min(deliveries.c.due_at)).where(
+                deliveries.c.channel == channel, deliveries.c.state == "waiting", deliveries.c.lease_until == 0
+            )
+        )
+        due: Millis | None = found.scalar_one()
+        return due
+
+    async def wake(self, channel: str) -> int:
+        result = await self._connection.execute(
+            sa.update(deliveries)
+            .where(deliveries.c.channel == channel, deliveries.c.state == "waiting", deliveries.c.due_at > 0)
+            .values(due_at=0)
+        )
+        return int(result.rowcount)
+
+    async def unstrand(self, latest_due: Millis, latest_lease: Millis) -> int:
+        """After the wall clock jumped back: what is due or leased beyond any wait we ever set is due now."""
+        late = sa.or_(deliveries.c.due_at > latest_due, deliveries.c.lease_until > latest_lease)
+        result = await self._connection.execute(
+            sa.update(deliveries).where(deliveries.c.state == "waiting", late).values(due_at=0, lease_until=0)
+        )
+        return int(result.rowcount)
+
+    async def abandon(self, channels: Collection[str], reason: str) -> int:
+        result = await self._connection.execute(
+            sa.update(deliveries)
+            .where(deliveries.c.state == "waiting", deliveries.c.channel.not_in(sorted(channels)))
+            .values(state="failed", reason=reason)
+        )
+        return int(result.rowcount)
+
+    async def again(self, id_: str, now: Millis) -> bool:
+        """Send once more what failed or was said; False where there is no such delivery."""
+        result = await self._connection.execute(
+            sa.update(deliveries)
+            .where(deliveries.c.id == id_)
+            .values(state="waiting", due_at=0, promised_at=now, tries=0, unknowns=0, unsettled=0, reason="")
+        )
+        return int(result.rowcount) == 1
+
+    async def get(self, id_: str) -> Delivery | None:
+        row = (await self._connection.execute(sa.select(deliveries).where(deliveries.c.id == id_))).one_or_none()
+        return None if row is None else delivery_of(row)
+
+    async def page(self, state: Collection[str], channel: str | None, before: str | None, most: int) -> list[Delivery]:
+        query = sa.select(deliveries).order_by(deliveries.c.id.desc()).limit(most)
+        if state:
+            query = query.where(deliveries.c.state.in_(sorted(state)))
+        if channel is not None:
+            query = query.where(deliveries.c.channel == channel)
+        if before is not None:
+            query = query.where(deliveries.c.id < before)
+        return [delivery_of(row) for row in await self._connection.execute(query)]
+
+    async def attempts_of(self, ids: Collection[str]) -> dict[str, list[Attempt]]:
+        found: dict[str, list[Attempt]] = {id_: [] for id_ in ids}
+        query = sa.select(attempts).where(attempts.c.delivery_id.in_(sorted(ids))).order_by(attempts.c.id)
+        for row in await self._connection.execute(query):
+            found[row.delivery_id].append(
+                Attempt(row.id, row.delivery_id, row.at, row.revision, row.receipt, row.reason, row.took)
+            )
+        return found
+
+    async def depths(self) -> list[tuple[str, str, int, Millis]]:
+        """(channel, state, how many, oldest promise) of what waits and of what failed."""
+        rows = await self._connection.execute(
+            sa.select(deliveries.c.channel, deliveries.c.state, sa.func.count(), sa.func.min(deliveries.c.promised_at))
+            .where(deliveries.c.state.in_(("waiting", "failed")))
+            .group_by(deliveries.c.channel, deliveries.c.state)
+        )
+        return [(channel, state, int(count), oldest) for channel, state, count, oldest in rows]
+
+    async def _bury(self, ids: Sequence[str]) -> None:
+        await self._connection.execute(
+            sa.update(deliveries)
+            .where(deliveries.c.id.in_(ids))
+            .values(
+                state="failed",
+                lease_until=0,
+                unsettled=0,
+                reason=f"the gateway died {MOST_UNSETTLED} times while sending this",
+            )
+        )
+
+
+def delivery_of(row: Any) -> Delivery:
+    return Delivery(
+        id=row.id,
+        incident=row.incident_id,
+        channel=row.channel,
+        route=row.route,
+        state=row.state,
+        wanted=row.wanted,
+        said=row.said,
+        promised_at=row.promised_at,
+        due_at=row.due_at,
+        attempts=row.attempts,
+        tries=row.tries,
+        unknowns=row.unknowns,
+        reason=row.reason,
+        ref=json.loads(row.ref),
+        token=row.token,
+    )
+
+
+def _row(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "id": delivery.id,
+        "incident_id": delivery.incident,
+        "channel": delivery.channel,
+        "route": delivery.route,
+        "state": delivery.state,
+        "wanted": delivery.wanted,
+        "said": delivery.said,
+        "promised_at": delivery.promised_at,
+        "due_at": delivery.due_at,
+        "lease_until": 0,
+        "token": 0,
+        "unsettled": 0,
+        "attempts": delivery.attempts,
+        "tries": delivery.tries,
+        "unknowns": delivery.unknowns,
+        "reason": delivery.reason,
+        "ref": json.dumps(dict(delivery.ref), ensure_ascii=False),
+    }
+
+
+def _settlement(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "delivery": delivery.id,
+        "held": delivery.token,
+        "claimed": delivery.wanted,
+        "outcome": delivery.state,
+        "spoken": delivery.said,
+        "due": delivery.due_at,
+        "all_attempts": delivery.attempts,
+        "all_tries": delivery.tries,
+        "all_unknowns": delivery.unknowns,
+        "why": delivery.reason,
+        "new_ref": json.dumps(dict(delivery.ref), ensure_ascii=False),
+    }
+
+
+def _attempt_row(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "id": attempt.id,
+        "delivery_id": attempt.delivery,
+        "at": attempt.at,
+        "revision": attempt.revision,
+        "receipt": attempt.receipt,
+        "reason": attempt.reason,
+        "took": attempt.took,
+    }

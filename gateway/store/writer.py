@@ -1,0 +1,166 @@
+"""One task owns the one writing connection, and commits in groups.
+
+A request never holds a transaction: it leaves its work here and waits, so a client that vanishes can leave
+nothing open. Accepting goes before everything else: what waits to be accepted is committed first, hundreds
+of events in one transaction; then comes one group of other work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from gateway.contracts import Accepted
+from gateway.errors import StoreUnavailable
+from gateway.model import Event, Millis
+from gateway.store.engine import unavailable
+from gateway.telemetry import logger
+
+log = logger()
+T = TypeVar("T")
+
+MOST_WAITING = 20_000
+MOST_ACCEPTED_AT_ONCE = 512
+MOST_WORKS_AT_ONCE = 8
+STUCK_SECONDS = 5.0
+
+Entry = tuple[Event, str | None, Millis]
+Accepting = Callable[[AsyncConnection, Sequence[Entry]], Awaitable[list[Accepted]]]
+
+
+class Writer:
+    """`accept` and `run` may be called from any task of the loop; `serve` is the one that writes."""
+
+    def __init__(self, engine: AsyncEngine, accepting: Accepting, ledger: Callable[[AsyncConnection], Any]) -> None:
+        self._engine = engine
+        self._accepting = accepting
+        self._ledger = ledger
+        self._entries: deque[tuple[Entry, asyncio.Future[Accepted]]] = deque()
+        self._works: deque[tuple[Callable[[Any], Awaitable[Any]], asyncio.Future[Any]]] = deque()
+        self._wake = asyncio.Event()
+        self._under_way: list[asyncio.Future[Any]] = []
+        self._since: float | None = None
+        self.last_group = 0
+
+    async def accept(self, entry: Entry) -> Accepted:
+        if len(self._entries) >= MOST_WAITING:
+            raise StoreUnavailable("too many events wait to be stored")
+        future: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
+        self._entries.append((entry, future))
+        self._wake.set()
+        return await future
+
+    async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._works.append((work, future))
+        self._wake.set()
+        return await future
+
+    async def serve(self) -> None:
+        """Write until cancelled; what already waits is written first."""
+        async with self._engine.connect() as connection:
+            try:
+                while True:
+                    await self._wake.wait()
+                    self._wake.clear()
+                    while self._entries or self._works:
+                        await self._accept_some(connection)
+                        await self._work_some(connection)
+            finally:
+                self._fail([future for _, future in (*self._entries, *self._works)], "the gateway is stopping")
+
+    async def watch(self) -> None:
+        """Answer those who wait on a commit that does not return: a disk that hangs must not hang the senders."""
+        while True:
+            await asyncio.sleep(0.5)
+            if self._since is not None and time.monotonic() - self._since > STUCK_SECONDS:
+                waiting = [future for _, future in self._entries]
+                self._fail([*self._under_way, *waiting], "the disk does not answer")
+
+    async def _accept_some(self, connection: AsyncConnection) -> None:
+        group = [self._entries.popleft() for _ in range(min(len(self._entries), MOST_ACCEPTED_AT_ONCE))]
+        self.last_group = len(group)
+        if not group:
+            return
+        futures = [future for _, future in group]
+        try:
+            await self._begin(connection, futures)
+            accepted = await self._accepting(connection, [entry for entry, _ in group])
+            await self._end(connection, "COMMIT")
+        except DBAPIError as error:
+            await self._abandon(connection, error, futures)
+            return
+        for future, answer in zip(futures, accepted, strict=True):
+            if not future.done():
+                future.set_result(answer)
+
+    async def _work_some(self, connection: AsyncConnection) -> None:
+        group = [self._works.popleft() for _ in range(min(len(self._works), MOST_WORKS_AT_ONCE))]
+        if not group:
+            return
+        futures = [future for _, future in group]
+        outcomes: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
+        try:
+            await self._begin(connection, futures)
+            for work, future in group:
+                outcomes.append((future, *await self._one(connection, work, alone=len(group) == 1)))
+            await self._end(connection, "COMMIT")
+        except DBAPIError as error:
+            await self._abandon(connection, error, futures)
+            return
+        for future, result, fault in outcomes:
+            if future.done():
+                continue
+            if fault is None:
+                future.set_result(result)
+            else:
+                future.set_exception(fault)
+
+    async def _one(
+        self, connection: AsyncConnection, work: Callable[[Any], Awaitable[Any]], *, alone: bool
+    ) -> tuple[Any, BaseException | None]:
+        """One work inside the group's transaction; if it fails, its neighbours do not, and its asker learns why."""
+        if not alone:
+            await connection.exec_driver_sql("SAVEPOINT one")
+        outcome: list[Any] = await asyncio.gather(work(self._ledger(connection)), return_exceptions=True)
+        result = outcome[0]
+        if not isinstance(result, BaseException):
+            return result, None
+        if alone and isinstance(result, DBAPIError):
+            raise result
+        await connection.exec_driver_sql("ROLLBACK" if alone else "ROLLBACK TO one")
+        if alone:
+            await connection.exec_driver_sql("BEGIN IMMEDIATE")
+        return None, unavailable(result) if isinstance(result, DBAPIError) else result
+
+    async def _begin(self, connection: AsyncConnection, futures: list[asyncio.Future[Any]]) -> None:
+        self._since, self._under_way = time.monotonic(), futures
+        await connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    async def _end(self, connection: AsyncConnection, how: str) -> None:
+        await connection.exec_driver_sql(how)
+        self._since, self._under_way = None, []
+
+    async def _abandon(
+        self, connection: AsyncConnection, error: DBAPIError, futures: list[asyncio.Future[Any]]
+    ) -> None:
+        log.warning("transaction failed", fault=str(error.orig))
+        try:
+            await self._end(connection, "ROLLBACK")
+        except DBAPIError:
+            self._since, self._under_way = None, []  # it never began, or the engine has rolled it back itself
+        for future in futures:
+            if not future.done():
+                future.set_exception(unavailable(error))
+
+    @staticmethod
+    def _fail(futures: Sequence[asyncio.Future[Any]], why: str) -> None:
+        for future in futures:
+            if not future.done():
+                future.set_exception(StoreUnavailable(f"the event may not be stored: {why}"))

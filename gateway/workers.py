@@ -1,0 +1,219 @@
+"""The tasks that keep the story moving: each is supervised, restarted within a second of a fault, and beats.
+
+A beat that stops is how `/readyz` sees a lane that has died without a word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+
+from gateway.errors import StoreUnavailable
+from gateway.model import Millis, Sent
+from gateway.pipeline import Pipeline
+from gateway.rules import retry
+from gateway.rules.pace import Pacer
+from gateway.settling import Claim, Outlet, Said
+from gateway.telemetry import BEATS, RESTARTS, logger
+
+log = logger()
+
+TICK_SECONDS = 5.0
+"""Nothing waits longer than this for its next look, whatever wake-up was missed."""
+SILENT_SECONDS = 30.0
+RESTART_SECONDS = 0.5
+BATCH = 64
+BATCH_UNDER_PRESSURE = 24
+REST_UNDER_PRESSURE = 5.0
+"""While senders queue, deciding rests this many times as long as it worked: accepting goes first."""
+STRUGGLES_AFTER: Millis = 15 * 60_000
+
+
+class Crew:
+    """Background tasks by name. `silent` names those that have not beaten for 30 seconds."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._beats: dict[str, float] = {}
+
+    def start(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Run `work` until stopped, again and again if it fails. It must call `beat(name)` now and then."""
+        self.beat(name)
+        self._tasks[name] = asyncio.create_task(self._keep(name, work), name=name)
+
+    async def stop(self, name: str) -> None:
+        task = self._tasks.pop(name, None)
+        self._beats.pop(name, None)
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    def beat(self, name: str) -> None:
+        self._beats[name] = time.monotonic()
+        BEATS.labels(name).set(time.time())
+
+    def silent(self) -> list[str]:
+        late = time.monotonic() - SILENT_SECONDS
+        return sorted(name for name, beat in self._beats.items() if beat < late)
+
+    def states(self) -> dict[str, str]:
+        silent = set(self.silent())
+        return {name: "silent" if name in silent else "alive" for name in sorted(self._beats)}
+
+    async def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            outcome = await asyncio.gather(work(), return_exceptions=True)
+            log.error("task restarted", task=name, exc_info=outcome[0])
+            RESTARTS.labels(name).inc()
+            await asyncio.sleep(RESTART_SECONDS)
+
+
+async def process(
+    pipeline: Pipeline, pressed: Callable[[], bool], wake: Callable[[frozenset[str]], None], beat: Callable[[], None]
+) -> None:
+    """Decide whatever waits. `pressed`: senders are queueing, so take little and rest; never nothing."""
+    while True:
+        beat()
+        hurried = pressed()
+        started = time.monotonic()
+        pipeline.arrived.clear()
+        try:
+            done = await pipeline.process(BATCH_UNDER_PRESSURE if hurried else BATCH)
+        except StoreUnavailable as error:
+            log.warning("deciding postponed", reason=str(error))
+            await asyncio.sleep(1)
+            continue
+        wake(done.channels)
+        if not done.events:
+            await _event(pipeline.arrived, TICK_SECONDS)
+        elif hurried:
+            await asyncio.sleep((time.monotonic() - started) * REST_UNDER_PRESSURE)
+
+
+class Lane:
+    """One channel's way out: its own pace, its own width, its own troubles. It delays no other."""
+
+    def __init__(self, pipeline: Pipeline, outlet: Outlet, pacer: Pacer, width: int, dice: Callable[[], float]) -> None:
+        self.outlet = outlet
+        self._pipeline = pipeline
+        self._pacer = pacer
+        self._width = width
+        self._dice = dice
+        self._health = retry.Lane()
+        self._failing_since: Millis | None = None
+        self._recovered = False
+        self._wake = asyncio.Event()
+        self._sending: dict[asyncio.Task[Said], Claim] = {}
+        self._said: list[Said] = []
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    async def serve(self, beat: Callable[[], None]) -> None:
+        while True:
+            beat()
+            self._wake.clear()
+            try:
+                wait = await self._once()
+            except StoreUnavailable as error:
+                log.warning("lane postponed", channel=self.outlet.name, reason=str(error))
+                wait = 1.0
+                self._wake.clear()
+            if wait > 0:
+                await _event(self._wake, min(wait, TICK_SECONDS))
+
+    async def drain(self, seconds: float) -> None:
+        """Take nothing new, let what is being sent end, write down what was said, give the rest back."""
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=seconds)
+        unfinished = [claim.delivery.id for task, claim in self._sending.items() if not task.done()]
+        for task in self._sending:
+            task.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
+        said, self._said = self._said, []
+        with suppress(StoreUnavailable):
+            if said:
+                await self._pipeline.turn(self.outlet, said, 0)
+            if unfinished:
+                await self._pipeline.store.write(lambda ledger: ledger.outbox.release(unfinished))
+
+    async def _once(self) -> float:
+        """One turn: settle, claim, start sending. How many seconds to wait if nothing wakes us."""
+        now = self._pipeline.now()
+        most, wait = self._room(now)
+        said, self._said = self._said, []
+        if not most and not said:
+            return wait
+        recovered, self._recovered = self._recovered, False
+        try:
+            turn = await self._pipeline.turn(
+                self.outlet, said, most, recovered=recovered, struggling=self._struggling(now)
+            )
+        except BaseException:
+            self._said, self._recovered = said + self._said, recovered or self._recovered
+            raise
+        if said:
+            self._pipeline.arrived.set()  # the settling may have raised an alert of the gateway's own
+        for claim in turn.claims:
+            self._pacer.spent(now)
+            task = asyncio.create_task(self._pipeline.say(self.outlet, claim), name=f"send:{claim.delivery.id}")
+            self._sending[task] = claim
+            task.add_done_callback(self._finished)
+        if len(turn.claims) == most and most:
+            return 0.0
+        if turn.claims:
+            return 1.0
+        return wait if turn.next_due is None else max((turn.next_due - self._pipeline.now()) / 1000, 0.01)
+
+    def _room(self, now: Millis) -> tuple[int, float]:
+        """How many may start now; if none, how many seconds until that may change."""
+        rest = self._health.rest_until - now
+        if 0 < rest <= retry.HOUR:
+            return 0, rest / 1000
+        paced = self._pacer.wait(now)
+        if paced:
+            return 0, paced / 1000
+        width = 1 if self._health.failures >= 3 else self._width
+        free = max(width - len(self._sending), 0)
+        return (min(free, 1) if self._pacer.limited else free), TICK_SECONDS
+
+    def _finished(self, task: asyncio.Task[Said]) -> None:
+        self._sending.pop(task, None)
+        if task.cancelled():
+            return
+        said = task.result()
+        self._said.append(said)
+        now = self._pipeline.now()
+        before, self._health = self._health, retry.after(self._health, said.receipt, now, self._dice())
+        self._recovered = self._recovered or retry.recovered(before, self._health)
+        if self._health.failures == 0:
+            self._failing_since = None
+        elif self._failing_since is None:
+            self._failing_since = now
+        self._wake.set()
+
+    def _struggling(self, now: Millis) -> str:
+        """Why nothing has got through for a quarter of an hour; '' where it has."""
+        if self._failing_since is None or now - self._failing_since < STRUGGLES_AFTER or not self._said_reason():
+            return ""
+        return self._said_reason()
+
+    def _said_reason(self) -> str:
+        receipts = [said.receipt for said in self._said if not isinstance(said.receipt, Sent)]
+        return receipts[-1].reason if receipts else ""
+
+
+async def _event(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
+def wake_lanes(lanes: Mapping[str, Lane], channels: frozenset[str]) -> None:
+    for channel in channels:
+        lane = lanes.get(channel)
+        if lane is not None:
+            lane.wake()
