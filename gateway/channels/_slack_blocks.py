@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from gateway.model import Incident, Json, Message, Severity
+from gateway.rules.phrases import PHRASES
 
 MOST_IN_HEADER: Final = 150
 MOST_IN_TEXT: Final = 3_000
@@ -34,17 +35,6 @@ _COLOURS: Final = {
     Severity.EMERGENCY: "#a30d2d",
 }
 _OPEN: Final = {"en": "Open", "ko": "열기"}
-_OCCASIONS: Final = {
-    "opened": {"en": "Still open", "ko": "계속 발생 중"},
-    "worsened": {"en": "Worse", "ko": "악화됨"},
-    "eased": {"en": "Eased", "ko": "완화됨"},
-    "acknowledged": {"en": "Acknowledged", "ko": "확인됨"},
-    "resolved": {"en": "Resolved", "ko": "해결됨"},
-    "reopened": {"en": "Firing again", "ko": "다시 발생"},
-    "over": {"en": "Over", "ko": "종료됨"},
-    "linked": {"en": "Linked", "ko": "연결됨"},
-    "test": {"en": "Test", "ko": "시험"},
-}
 _BROADCAST = re.compile(r"@(?=(?:here|channel|everyone)\b)", re.IGNORECASE)
 _BRACKET = re.compile(r"<(?=[!@#]|\w+:)")
 _JOINER: Final = "\u2060"  # a word joiner: no width, no break
@@ -71,9 +61,10 @@ def whole(message: Message) -> dict[str, Json]:
 
 def in_thread(message: Message) -> dict[str, Json]:
     """The same keys for a reply that says what changed; the message at the root says all the rest."""
-    words = _OCCASIONS[message.occasion][message.language]
-    title = message.custom_title if message.custom_title is not None else escape(message.title)
-    line = f"*{words}* · {title}" if title else f"*{words}*"
+    if message.custom_title is None:
+        line = f"*{escape(message.title)}*" if message.title.strip() else head(message)
+    else:
+        line = f"*{head(message)}* {message.custom_title}".rstrip()
     tells = message.body and message.custom_body is None and message.occasion not in ("resolved", "over")
     below = [_coloured(message, [_plain_section(message.body, 500)])] if tells else []
     return {"text": cut(line, MOST_IN_FALLBACK), "blocks": [_mrkdwn_section(line)], "attachments": below}
@@ -89,6 +80,12 @@ def fallback(message: Message) -> str:
         body = escape("\n".join(part for part in (*facts, message.body, message.url) if part))
     words = "\n".join(part for part in (title, body, escape(message.footer)) if part.strip())
     return cut(words, MOST_IN_FALLBACK) or escape(message.title) or "Tocsin"
+
+
+def head(message: Message) -> str:
+    """Why we speak, for titles that do not say it: `WORSE: CRITICAL`."""
+    phrases = PHRASES[message.language]
+    return phrases.heads[message.occasion].format(severity=phrases.severity_word(message.incident.severity).upper())
 
 
 def cut(mrkdwn: str, most: int) -> str:
