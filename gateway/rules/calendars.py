@@ -19,9 +19,7 @@ from pydantic_core import InitErrorDetails
 
 from gateway.fields import Settings
 from gateway.model import Millis
-
-Place: TypeAlias = tuple[str | int, ...]
-"""Where in the file, from the top or from the block in question: ("routes", 1, "to", 0)."""
+from gateway.rules.documents import Place
 
 _WEEK: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WHOLE_NAMES: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")

@@ -18,7 +18,8 @@ import re2
 from pydantic_core import CoreSchema, core_schema
 
 from gateway.model import Incident, Millis, Missed, Severity
-from gateway.rules.calendars import CalendarSettings, Place, is_open, located, suggestion
+from gateway.rules.calendars import CalendarSettings, is_open, located, suggestion
+from gateway.rules.documents import Place
 
 Calendars: TypeAlias = Mapping[str, CalendarSettings]
 

@@ -1,0 +1,138 @@
+"""Routes: who hears of an incident, and what each route of routing.yaml said of it.
+
+Pure: the incident, the routes and the hour in, a Plan out. `explain` shows the same plan.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Final
+
+from pydantic import AfterValidator
+
+from gateway.fields import Flag, Settings, Texts
+from gateway.model import GATEWAY, Because, Incident, Millis, Missed, Plan, Target
+from gateway.rules.calendars import CalendarSettings, suggestion
+from gateway.rules.documents import Place
+from gateway.rules.matching import Match
+
+DEFAULT: Final = "default"
+"""The route in a target that heard because no route took the incident."""
+
+_SHOWABLE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+def _somebody(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise ValueError("names nobody; give it at least one channel")
+    return names
+
+
+class RouteSettings(Settings):
+    """One entry of `routes:`. Without a name it is called by its place: `name_of`."""
+
+    name: str = ""
+    match: Match = Match()
+    to: Annotated[Texts, AfterValidator(_somebody)]
+    stop: Flag = False
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """All that decides who hears. `sleeping`: optional channels that are not set. `configuration`: the file's hash."""
+
+    routes: tuple[RouteSettings, ...]
+    default: tuple[str, ...] = ()
+    calendars: Mapping[str, CalendarSettings] = field(default_factory=dict)
+    sleeping: frozenset[str] = frozenset()
+    configuration: str = ""
+
+
+def name_of(route: RouteSettings, number: int) -> str:
+    """What a route is called; `number` counts from 0, as the file's places do: `route 0` is `routes.0`."""
+    return route.name or f"route {number}"
+
+
+def plan(incident: Incident, routing: Routing, now: Millis) -> Plan:
+    """Reads the routes top to bottom. A channel hears once, for the first route that names it.
+
+    `unrouted`: no route took it, whether or not `default` hears. `because` has a line for each route, those
+    after a `stop` included, and one for `default` where some of it was left out."""
+    targets: dict[str, Target] = {}
+    because: list[Because] = []
+    stopped_by = ""
+    for number, route in enumerate(routing.routes):
+        name = name_of(route, number)
+        if stopped_by:
+            because.append(Because(name, Missed("stop", "", stopped_by)))
+            continue
+        missed = route.match.first_miss(incident, routing.calendars, now)
+        said = Because(name, missed) if missed else _take(name, route.to, incident, routing, targets)
+        because.append(said)
+        if route.stop and said.matched:
+            stopped_by = name
+    unrouted = all(said.missed for said in because)
+    if unrouted and routing.default:
+        said = _take(DEFAULT, routing.default, incident, routing, targets)
+        because += [said] if said.note else []
+    return Plan(tuple(targets.values()), tuple(because), routing.configuration, unrouted)
+
+
+def unknown_names(
+    routes: Sequence[RouteSettings],
+    default: Sequence[str],
+    channels: Collection[str],
+    calendars: Collection[str],
+) -> list[tuple[Place, str]]:
+    """What these names do not mean: each place in the file with a sentence, in the file's order.
+
+    `channels` are all names that `to` may say, sleeping ones too."""
+    wrong: list[tuple[Place, str]] = []
+    owners: dict[str, int] = {}
+    for number, route in enumerate(routes):
+        here: Place = ("routes", number)
+        first = owners.setdefault(name_of(route, number), number)
+        if first != number:
+            wrong.append(((*here, "name"), f"is the name of routes.{first} already; give each route its own"))
+        wrong += [((*here, "match", *place), what) for place, what in unknown_calendars(route.match, calendars)]
+        wrong += [((*here, "to", *place), what) for place, what in _unknown("channel", route.to, channels)]
+    wrong += [(("default", *place), what) for place, what in _unknown("channel", default, channels)]
+    return wrong
+
+
+def unknown_calendars(match: Match, calendars: Collection[str]) -> list[tuple[Place, str]]:
+    """The calendars that a match names and nobody configured, each with its place in the block."""
+    return [(place, _no_such("calendar", name, calendars)) for place, name in match.calendars if name not in calendars]
+
+
+def _take(name: str, to: Sequence[str], incident: Incident, routing: Routing, targets: dict[str, Target]) -> Because:
+    """Add whoever of `to` can hear. Where nobody can, the route counts as not matched, so that another may take it."""
+    failing = incident.labels.get("channel") if incident.source == GATEWAY else None
+    left_out = {channel: _why_not(channel, failing, routing.sleeping) for channel in to}
+    awake = [channel for channel, why in left_out.items() if not why]
+    for channel in awake:
+        targets.setdefault(channel, Target(channel, name))
+    note = "; ".join(f"{channel} {why}" for channel, why in left_out.items() if why)
+    if awake:
+        return Because(name, None, note)
+    was = "asleep" if failing not in left_out else "asleep or failing" if len(left_out) > 1 else "failing"
+    return Because(name, Missed("to", ", ".join(left_out), was), note)
+
+
+def _why_not(channel: str, failing: str | None, sleeping: Collection[str]) -> str:
+    if channel in sleeping:
+        return "sleeps: it is optional and not set"
+    return "is the channel that fails" if channel == failing else ""
+
+
+def _unknown(what: str, names: Sequence[str], known: Collection[str]) -> list[tuple[Place, str]]:
+    return [((number,), _no_such(what, name, known)) for number, name in enumerate(names) if name not in known]
+
+
+def _no_such(what: str, name: str, known: Collection[str]) -> str:
+    # What is no name may be an address with a credential in it, written where a channel's name belongs.
+    said = f"unknown {what} '{name}'" if _SHOWABLE.fullmatch(name) else f"names no {what}"
+    choice = f"; there are {', '.join(sorted(known))}" if known else f"; there is no {what} here"
+    return said + (suggestion(name, known) or choice)
