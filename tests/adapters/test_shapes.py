@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters import _shapes
@@ -127,6 +127,7 @@ def test_labels_and_fields_leave_out_what_says_nothing() -> None:
     assert _shapes.fields({"a": " x\ny ", "b": ""}) == {"a": "x\ny"}
 
 
+@settings(deadline=None)
 @given(json_documents, st.lists(st.text(max_size=5) | st.integers(), max_size=3))
 def test_nothing_raises_whatever_stands_there(document: Any, path: list[str | int]) -> None:
     _shapes.text(document, *path)
