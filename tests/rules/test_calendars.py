@@ -259,6 +259,12 @@ def test_is_open_agrees_with_a_count_of_every_minute(
             id="opens again where the clock goes back into it",
         ),
         pytest.param(
+            {"time_zone": "Europe/Berlin", "weekly": [{"days": "sun", "from": "01:00", "to": "02:30"}]},
+            "2026-10-25T02:00:00+01:00",
+            "2026-10-25T02:30:00+01:00",
+            id="closes at the second half past two",
+        ),
+        pytest.param(
             {"time_zone": "Pacific/Apia", "weekly": [{"days": "fri", "from": "10:00", "to": "11:00"}]},
             "2011-12-24T00:00:00-10:00",
             "2012-01-06T10:00:00+14:00",

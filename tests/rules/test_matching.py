@@ -164,6 +164,7 @@ def test_case_is_folded_beyond_ascii() -> None:
     german = dataclasses.replace(INCIDENT, service="STRASSE-ÄÖ")
     assert missed({"service": "straße-äö"}, german) is None
     assert missed({"service": "straße-*"}, german) is None
+    assert missed({"service": "STRASSE"}, dataclasses.replace(INCIDENT, service="straße")) is None
 
 
 def test_a_slash_alone_is_text() -> None:
