@@ -78,13 +78,14 @@ def _uptime(document: Json) -> list[Alert]:
         raise Unreadable(f"`monitor_status` {status[:40]!r} is not known; expected online or offline")
     down = status in _DOWN
     name, target, category = (text(document, f"monitor_{part}") for part in ("name", "target", "category"))
-    shown = first(name, target, text(document, "monitor_id"))
+    sort, monitor = text(document, "monitor_type"), text(document, "monitor_id")
+    shown = first(name, target, monitor)
     if not shown:
         raise Unreadable("an uptime notification needs `monitor_id`, `monitor_name` or `monitor_target`")
     errors = _errors(document)
     return [
         Alert(
-            fingerprint=key("hetrixtools", "uptime", first(text(document, "monitor_id"), target, name)),
+            fingerprint=key("hetrixtools", "uptime", first(monitor, target, name)),
             title=line(f"{shown} is {'offline' if down else 'online'}"),
             severity=Severity.CRITICAL if down else Severity.INFO,
             status="firing" if down else "resolved",
@@ -93,18 +94,11 @@ def _uptime(document: Json) -> list[Alert]:
             environment=category.lower() if category.lower() in _ENVIRONMENTS else "",
             body=cut("\n".join(errors)),
             url=link(target),
-            labels=labels(
-                {
-                    "monitor": text(document, "monitor_id"),
-                    "monitor_type": text(document, "monitor_type"),
-                    "category": category,
-                    "target": target,
-                }
-            ),
+            labels=labels({"monitor": monitor, "monitor_type": sort, "category": category, "target": target}),
             fields=fields(
                 {
                     "target": target,
-                    "type": text(document, "monitor_type"),
+                    "type": sort,
                     "category": category,
                     "locations_failing": str(len(errors)) if errors else "",
                 }

@@ -27,6 +27,8 @@ STATUSES = re.compile(r"\b(firing|resolved)\b")
 
 DELIBERATE = {
     "sentry/issue.assigned.json": "an assignment is news for those who ask for it, not a problem that opens: info",
+    "github/workflow_job.completed.failure.json": "one failed job arrives up to four times; workflow_run pages for it",
+    "github/check_run.completed.failure.json": "one failed job arrives up to four times; workflow_run pages for it",
 }
 
 
@@ -76,14 +78,14 @@ def test_a_real_body_is_read_as_its_manifest_expects(entry: dict[str, Any]) -> N
 @pytest.mark.parametrize("entry", _cases())
 def test_a_real_body_has_the_severity_and_the_status_that_its_manifest_proposes(entry: dict[str, Any]) -> None:
     read = _read(entry)
-    if entry["file"] in DELIBERATE:
-        pytest.skip(f"differs on purpose: {DELIBERATE[entry['file']]}")
     alerts = [] if isinstance(read, Handshake) else read
     proposed = entry.get("normalized", {})
     severities = set(SEVERITIES.findall(proposed.get("severity") or ""))
     statuses = set(STATUSES.findall(proposed.get("status") or ""))
-    assert not severities or {alert.severity.word for alert in alerts} <= severities
-    assert not statuses or {alert.status for alert in alerts} <= statuses
+    same_severity = not severities or {alert.severity.word for alert in alerts} <= severities
+    same_status = not statuses or {alert.status for alert in alerts} <= statuses
+    # A difference that is none any more must leave the table.
+    assert (same_severity and same_status) != (entry["file"] in DELIBERATE), DELIBERATE.get(entry["file"], "")
 
 
 @pytest.mark.parametrize("entry", _cases())
