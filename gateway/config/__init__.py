@@ -1,0 +1,179 @@
+"""routing.yaml as one frozen value, or every reason why it is none.
+
+Each part validates its own block; here they are only put together. `load` is all or nothing: a file that is
+wrong anywhere is refused whole, with every problem at once, so that a reload can keep the last good one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from gateway import plugins
+from gateway.config import files
+from gateway.config.entries import ChannelEntry, Entries, Source, read_channels, read_sources
+from gateway.config.files import Contents
+from gateway.config.problems import Findings
+from gateway.config.routes import read_routing
+from gateway.contracts import Adapter
+from gateway.errors import BadConfiguration, Problem
+from gateway.fields import Duration, HttpUrl, Network, Settings
+from gateway.model import Millis
+from gateway.rules import documents, variables
+from gateway.rules.documents import Value
+from gateway.rules.lifecycle import REOPEN_WITHIN
+from gateway.rules.routing import Routing
+
+__all__ = ["ChannelEntry", "Configuration", "Plugs", "Refused", "Source", "load", "summary"]
+
+_HASH_DIGITS: Final = 12
+_UNBUILT: Final = frozenset({"people", "rotations", "escalations", "mutes", "inhibit", "expire", "tests", "retention"})
+_GIVE_DEFAULT: Final = ", or write a default: ${NAME:-…}"
+_OWN: Final = ("public_url", "trusted_proxies", "reopen_within")
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """A file that can be used. `hash` is the first 12 hex digits of the SHA-256 of its bytes.
+
+    `sleeping` names, for each optional source or channel, the variables (or `file:…`) it waits for, as
+    `sources.github` or `channels.audit`. `contents` are the files that were read: whoever follows changes
+    watches these."""
+
+    hash: str
+    sources: Mapping[str, Source]
+    channels: Mapping[str, ChannelEntry]
+    routing: Routing
+    sleeping_sources: Mapping[str, tuple[str, ...]]
+    sleeping_channels: Mapping[str, tuple[str, ...]]
+    public_url: str
+    trusted_proxies: tuple[Network, ...]
+    reopen_within: Millis
+    contents: Contents
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return tuple(self.contents)
+
+
+class Refused(BadConfiguration):
+    """A file that cannot be used. `contents` are the files that were read before it was refused: once one
+    of them changes, it is worth reading again."""
+
+    def __init__(self, refusal: BadConfiguration, contents: Contents) -> None:
+        super().__init__(refusal.problems)
+        self.contents = contents
+
+
+@dataclass(frozen=True, slots=True)
+class Plugs:
+    """What routing.yaml may name in `adapter:` and `kind:`."""
+
+    adapters: Mapping[str, Adapter]
+    kinds: Mapping[str, plugins.ChannelKind]
+
+
+def load(path: Path, environ: Mapping[str, str], plugs: Plugs | None = None) -> Configuration:
+    """Read the file and those that its `${file:…}` name. Without `plugs`, with those that are installed.
+
+    Raises Refused, a BadConfiguration, with every problem, sorted by line."""
+    plugs = plugs or Plugs(plugins.adapters(), plugins.channel_kinds())
+    contents: dict[Path, str] = {path: files.ABSENT}
+    reader = files.Reader(path.parent, contents)
+    try:
+        raw = _read(path, contents)
+        tree = documents.read(raw, str(path))
+        filled = variables.fill(tree.value, environ, reader.text)
+        findings = Findings(str(path), tree, filled.gaps, list(tree.problems))
+        return _compose(filled.value, plugs, findings, contents)
+    except BadConfiguration as refusal:
+        raise Refused(refusal, contents) from None
+
+
+def summary(configuration: Configuration) -> str:
+    """What `check` says of a good file: how much there is, and what sleeps and why."""
+    counts = ", ".join(
+        (
+            _count(len(configuration.sources), "source"),
+            _count(len(configuration.channels), "channel"),
+            _count(len(configuration.routing.routes), "route"),
+        )
+    )
+    lines = [f"{counts}; configuration {configuration.hash}"]
+    for what, sleeping in (
+        ("source", configuration.sleeping_sources),
+        ("channel", configuration.sleeping_channels),
+    ):
+        lines += [f"{what} {name} sleeps until {_listed(waits)} is set" for name, waits in sleeping.items()]
+    return "\n".join(lines)
+
+
+class _House(Settings):
+    """What stands at the top of the file. The blocks are validated by their own rooms."""
+
+    sources: Any = None
+    channels: Any = None
+    routes: Any = None
+    calendars: Any = None
+    default: Any = None
+    public_url: HttpUrl = ""
+    trusted_proxies: tuple[Network, ...] = ()
+    reopen_within: Duration = REOPEN_WITHIN
+
+
+def _read(path: Path, contents: dict[Path, str]) -> bytes:
+    try:
+        raw = files.read_bytes(path)
+    except OSError as error:
+        what = f"cannot be read ({error.strerror or 'no such file'}); name the file by --config or TOCSIN_CONFIG"
+        raise BadConfiguration([Problem(str(path), 0, "", what)]) from None
+    contents[path] = files.digest(raw)
+    return raw
+
+
+def _compose(top: Mapping[str, Value], plugs: Plugs, findings: Findings, contents: Contents) -> Configuration:
+    """Every block, even where another is wrong; then all or nothing."""
+    house = _house(top, findings)
+    entries = Entries()
+    channels = findings.block(top.get("channels"), ("channels",))
+    read_sources(findings.block(top.get("sources"), ("sources",)), plugs.adapters, findings, entries)
+    read_channels(channels, plugs.kinds, findings, entries)
+    hash_ = next(iter(contents.values()))[:_HASH_DIGITS]
+    routing = read_routing(top, channels, entries.sleeping_channels, hash_, findings)
+    if findings.problems or house is None:
+        raise BadConfiguration(sorted(findings.problems, key=lambda problem: problem.line))
+    return Configuration(
+        hash=hash_,
+        sources=entries.sources,
+        channels=entries.channels,
+        routing=routing,
+        sleeping_sources=entries.sleeping_sources,
+        sleeping_channels=entries.sleeping_channels,
+        public_url=house.public_url,
+        trusted_proxies=house.trusted_proxies,
+        reopen_within=house.reopen_within,
+        contents=contents,
+    )
+
+
+def _house(top: Mapping[str, Value], findings: Findings) -> _House | None:
+    for key in _OWN:
+        findings.add_gaps((key,), _GIVE_DEFAULT)
+    try:
+        # A block of which nothing is left but its key is not there: its entries are commented out.
+        return _House.model_validate({key: value for key, value in top.items() if value is not None})
+    except ValidationError as error:
+        findings.add_refusal((), error, _House, unbuilt=_UNBUILT)
+        return None
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _listed(words: tuple[str, ...]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
