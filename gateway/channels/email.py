@@ -1,8 +1,8 @@
 """`kind: email`: a letter for each message over SMTP, threaded by incident.
 
-All letters of an incident refer to one root that is never sent, and to the first that was. What the
-first digit of a reply means is RFC 5321 §4.2.1: 4 later, 5 never. STARTTLS is demanded, never
-"if you can", and certificates are checked against the system's authorities (or `SSL_CERT_FILE`).
+All letters of an incident refer to one root that is never sent, and to the first that was. STARTTLS
+is demanded, never "if you can", and certificates are checked against the system's authorities (or
+those in `SSL_CERT_FILE`).
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ import aiosmtplib
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from gateway.channels._letter import Envelope, letter
+from gateway.channels._smtp import trouble
 from gateway.contracts import ChannelSettings, Surroundings
 from gateway.fields import Rate, Texts
-from gateway.model import Message, Millis, Receipt, Ref, Rejected, Retry, Sent, Unknown
+from gateway.model import Message, Millis, Receipt, Ref, Rejected, Retry, Sent
 
 _PORTS: Final = {"starttls": 587, "implicit": 465, "none": 25}
 _IDLE_S: Final = 10.0
 _GOODBYE_S: Final = 1.0
 _SPEC: Final = re.compile(r"[!#-'*+\-/-9=?A-Z^-~.]+@(?:[A-Za-z0-9.-]+|\[[0-9A-Za-z:.]+\])")
-_STATUS: Final = re.compile(r"\b[245]\.\d{1,3}\.\d{1,3}\b")
+_MESSAGE_ID: Final = re.compile(r"<[^\s<>]{1,250}>")
 
 
 def _mailbox(text: str) -> str:
@@ -122,7 +123,7 @@ class Email:
                     await smtp.data(words)
         except (aiosmtplib.SMTPException, OSError) as error:  # TimeoutError is an OSError
             self._drop()
-            return _trouble(error, handed_over)
+            return trouble(error, handed_over)
         except asyncio.CancelledError:
             self._drop()
             raise
@@ -220,9 +221,6 @@ class Email:
             smtp.close()
 
 
-_MESSAGE_ID: Final = re.compile(r"<[^\s<>]{1,250}>")
-
-
 def _address(text: str) -> Address:
     name, spec = email.utils.getaddresses([text])[0]
     return Address(display_name=name, addr_spec=spec)
@@ -238,40 +236,3 @@ def _told(ref: Ref, message_id: str) -> frozenset[str]:
         case {"id": str(known), "to": list(hashes)} if known == message_id:
             return frozenset(text for text in hashes if isinstance(text, str))
     return frozenset()
-
-
-def _trouble(error: aiosmtplib.SMTPException | OSError, handed_over: bool) -> Receipt:
-    """What an interrupted conversation means. The server's own words may hold addresses: only codes are kept."""
-    match error:
-        case aiosmtplib.SMTPAuthenticationError() if error.code // 100 == 5:
-            return Rejected(f"{_reply(error)}: the server refuses the login; check username and password")
-        case aiosmtplib.SMTPResponseException() if error.code // 100 == 5:
-            return Rejected(f"{_reply(error)}: {_command(error)}")
-        case aiosmtplib.SMTPResponseException() if error.code // 100 == 4 or not handed_over:
-            return Retry(f"{_reply(error)}: {_command(error)}")
-        case ssl.SSLCertVerificationError():
-            return Retry("the server's certificate cannot be trusted")
-        case _ if handed_over:
-            return Unknown(f"no answer after the letter was handed over ({type(error).__name__})")
-        case OSError():
-            cause = error.__cause__
-            if isinstance(cause, ssl.SSLCertVerificationError):
-                return Retry("the server's certificate cannot be trusted")
-            return Retry(f"no conversation with the mail server ({type(cause or error).__name__})")
-        case _:
-            return Rejected("the server offers no STARTTLS or no login, which the settings demand")
-
-
-def _reply(error: aiosmtplib.SMTPResponseException) -> str:
-    status = _STATUS.search(error.message)
-    return f"SMTP {error.code} {status[0]}" if status else f"SMTP {error.code}"
-
-
-def _command(error: aiosmtplib.SMTPResponseException) -> str:
-    match error:
-        case aiosmtplib.SMTPSenderRefused():
-            return "the server refuses the sender"
-        case aiosmtplib.SMTPDataError():
-            return "the server refuses the letter"
-        case _:
-            return "the server refuses us"
