@@ -1,0 +1,139 @@
+"""What a template may be made of: an allow-list of Jinja's syntax. What is not named here is refused at load."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from jinja2 import nodes
+
+FILTERS: Final[Mapping[str, int]] = {
+    **dict.fromkeys(("upper", "lower", "title", "length", "first", "last", "items", "time", "ago"), 0),
+    **dict.fromkeys(("trim", "join", "round", "int", "float", "sort"), 1),
+    "default": 2,
+    "truncate": 4,
+}
+"""The filters there are, and how many arguments each takes: none that makes a text longer than what it was given."""
+TESTS: Final = frozenset(
+    (
+        *("defined", "undefined", "none", "string", "number", "mapping", "sequence", "true", "false"),
+        *("in", "eq", "ne", "lt", "le", "gt", "ge", "==", "!=", "<", "<=", ">", ">="),
+    )
+)
+LOOP_NAMES: Final = frozenset(("index", "index0", "revindex", "revindex0", "first", "last", "length"))
+_NUMBER_MOST: Final = 10**15
+_DEEPEST_LOOP: Final = 2
+_ALLOWED: Final = (
+    *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.For, nodes.Name, nodes.Const),
+    *(nodes.Getattr, nodes.Getitem, nodes.Slice, nodes.Filter, nodes.Test, nodes.Keyword, nodes.CondExpr),
+    *(nodes.Compare, nodes.Operand, nodes.And, nodes.Or, nodes.Not, nodes.Neg, nodes.Pos, nodes.Concat),
+    *(nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.Tuple, nodes.List),
+)
+_INSTEAD: Final[Mapping[type[nodes.Node], str]] = {
+    nodes.Call: "nothing can be called; use a filter: {{ title|upper }}, {% for name, value in labels|items %}",
+    nodes.Assign: "{% set %} is not supported",
+    nodes.Pow: "** is not supported",
+    nodes.Mod: "% is not supported",
+    nodes.FloorDiv: "// is not supported",
+    nodes.Dict: "a {…} literal is not supported",
+}
+
+
+class Wrong(Exception):
+    """One thing in a template that is not allowed: its line, counted from 1, and what it is."""
+
+    def __init__(self, line: int, what: str) -> None:
+        super().__init__(what)
+        self.line = line
+        self.what = what
+
+
+def check(tree: nodes.Template, names: frozenset[str]) -> None:
+    """Raises Wrong at the first thing in reading order that is not allowed. `names`: the variables there are."""
+    _check(tree, names, 0)
+
+
+def _check(node: nodes.Node, names: frozenset[str], depth: int) -> None:
+    if not isinstance(node, _ALLOWED):
+        kind = type(node).__name__
+        raise Wrong(node.lineno, _INSTEAD.get(type(node), f"{kind.lower()} is not supported"))
+    match node:
+        case nodes.Name():
+            _check_name(node, names)
+        case nodes.Const():
+            _check_constant(node)
+        case nodes.Getattr():
+            if node.attr.startswith("_"):
+                raise Wrong(node.lineno, f"{node.attr!r} begins with an underscore")
+        case nodes.Filter():
+            _check_filter(node)
+        case nodes.Test():
+            if node.name not in TESTS:
+                raise Wrong(node.lineno, f"there is no test {node.name!r}{_meant(node.name, TESTS)}")
+        case nodes.For():
+            _check_loop(node, names, depth + 1)
+            return
+        case _:
+            pass
+    for child in node.iter_child_nodes():
+        _check(child, names, depth)
+
+
+def _check_name(node: nodes.Name, names: frozenset[str]) -> None:
+    if node.name not in names:
+        raise Wrong(node.lineno, f"{node.name!r} is not known here{_meant(node.name, names)}")
+
+
+def _check_constant(node: nodes.Const) -> None:
+    number = node.value
+    if isinstance(number, int | float) and not (math.isfinite(number) and abs(number) <= _NUMBER_MOST):
+        raise Wrong(node.lineno, "a number is too large")
+
+
+def _check_filter(node: nodes.Filter) -> None:
+    most = FILTERS.get(node.name)
+    if most is None or node.node is None:
+        raise Wrong(node.lineno, f"there is no filter {node.name!r}{_meant(node.name, FILTERS)}")
+    named = {argument.key for argument in node.kwargs}
+    known = {"boolean"} if node.name == "default" else set()
+    if len(node.args) > most or named - known or node.dyn_args is not None or node.dyn_kwargs is not None:
+        raise Wrong(node.lineno, f"the filter {node.name!r} takes {most or 'no'} plain arguments at most")
+    # What a payload could choose, it could choose to be large. A default only takes the place of a value.
+    if node.name != "default" and not all(_is_constant(argument) for argument in node.args):
+        raise Wrong(node.lineno, f"the arguments of {node.name!r} must be written out")
+
+
+def _check_loop(node: nodes.For, names: frozenset[str], depth: int) -> None:
+    if node.recursive:
+        raise Wrong(node.lineno, "a recursive loop is not supported")
+    if depth > _DEEPEST_LOOP:
+        raise Wrong(node.lineno, f"loops stand in each other more than {_DEEPEST_LOOP} deep")
+    source = node.iter
+    while isinstance(source, nodes.Filter) and source.name in ("items", "sort") and source.node is not None:
+        source = source.node
+    if not isinstance(source, nodes.Name | nodes.Getattr | nodes.Getitem):
+        raise Wrong(node.lineno, "a loop goes over a variable, such as fields|items, labels or since")
+    targets = frozenset(name.name for name in _every_name(node.target))
+    if any(name.startswith("_") for name in targets):
+        raise Wrong(node.lineno, "a loop's variable must not begin with an underscore")
+    _check(node.iter, names, depth)
+    inside = names | targets | {"loop"}
+    for child in (*node.body, *([node.test] if node.test is not None else [])):
+        _check(child, inside, depth)
+    for child in node.else_:
+        _check(child, names, depth)
+
+
+def _every_name(target: nodes.Node) -> Iterable[nodes.Name]:
+    return (target,) if isinstance(target, nodes.Name) else target.find_all(nodes.Name)
+
+
+def _is_constant(node: nodes.Node) -> bool:
+    return isinstance(node.node if isinstance(node, nodes.Neg | nodes.Pos) else node, nodes.Const)
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
