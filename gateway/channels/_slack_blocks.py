@@ -118,7 +118,8 @@ def _rest(message: Message, most: int) -> list[Json]:
 
 def _built_in(message: Message, most: int) -> list[Json]:
     shown: list[Json] = []
-    facts, more = message.facts[:MOST_FIELDS], message.facts[MOST_FIELDS:]
+    facts = [fact for fact in message.facts if not _told_below(fact, message)]
+    facts, more = facts[:MOST_FIELDS], facts[MOST_FIELDS:]
     if facts:
         shown.append({"type": "section", "fields": [_field(label, value) for label, value in facts]})
     body = "\n".join([*(f"{label}: {value}" for label, value in more), message.body])
@@ -127,6 +128,15 @@ def _built_in(message: Message, most: int) -> list[Json]:
     if message.url and len(message.url) <= MOST_IN_URL:
         shown.append(_mrkdwn_section(f"<{_address(message.url)}|{_OPEN[message.language]}>"))
     return shown
+
+
+def _told_below(fact: tuple[str, str], message: Message) -> bool:
+    """Whether the small line at the end says the same: source and number."""
+    phrases, incident = PHRASES[message.language], message.incident
+    label, value = fact
+    if label == phrases.source:
+        return value == incident.source
+    return label == phrases.number and value == f"#{incident.number}"
 
 
 def _coloured(message: Message, blocks: list[Json]) -> Json:

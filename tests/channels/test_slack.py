@@ -158,6 +158,18 @@ class TestWords:
         assert len(facts["fields"]) == 10
         assert body["text"]["text"] == "f10: 10\nf11: 11\nthe body"
 
+    @pytest.mark.parametrize(
+        ("language", "facts"),
+        [
+            ("en", (("Source", "hetrixtools"), ("Number", "#42"), ("Source", "a field's"), ("Number", "7"))),
+            ("ko", (("출처", "hetrixtools"), ("번호", "#42"), ("출처", "a field's"), ("번호", "7"))),
+        ],
+    )
+    def test_what_the_small_line_says_is_not_said_twice(self, language: Any, facts: Any) -> None:
+        shown = blocks.whole(a_message(language=language, facts=facts))["attachments"][0]["blocks"]
+        assert [field["text"].partition("\n")[2] for field in shown[0]["fields"]] == ["a field's", "7"]
+        assert shown[-1]["elements"][0]["text"].startswith("#42 · hetrixtools · ")
+
     def test_a_template_is_used_as_it_is_in_the_place_of_everything(self) -> None:
         said = blocks.whole(
             a_message(custom_title="*<https://a.example|A>*", custom_body="_b_ &amp;", footer="failed <x>")
