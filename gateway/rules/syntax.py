@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from jinja2 import nodes
 
@@ -24,6 +24,8 @@ TESTS: Final = frozenset(
 )
 LOOP_NAMES: Final = frozenset(("index", "index0", "revindex", "revindex0", "first", "last", "length"))
 _NUMBER_MOST: Final = 10**15
+_DEEPEST: Final = 40
+"""Python itself reads 200 parentheses in each other, and a tree has several for each node."""
 _DEEPEST_LOOP: Final = 2
 _ALLOWED: Final = (
     *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.For, nodes.Name, nodes.Const),
@@ -52,13 +54,27 @@ class Wrong(Exception):
 
 def check(tree: nodes.Template, names: frozenset[str]) -> None:
     """Raises Wrong at the first thing in reading order that is not allowed. `names`: the variables there are."""
-    _check(tree, names, 0)
+    _check(tree, names, _Depth())
 
 
-def _check(node: nodes.Node, names: frozenset[str], depth: int) -> None:
+class _Depth(NamedTuple):
+    """How deep in the tree a node stands, and in how many loops; `line` is that of the node above it."""
+
+    levels: int = 0
+    loops: int = 0
+    line: int = 1
+
+    def below(self, node: nodes.Node) -> _Depth:
+        # Some of Jinja's nodes have no line of their own.
+        return _Depth(self.levels + 1, self.loops + isinstance(node, nodes.For), node.lineno or self.line)
+
+
+def _check(node: nodes.Node, names: frozenset[str], above: _Depth) -> None:
+    depth = above.below(node)
     if not isinstance(node, _ALLOWED):
-        kind = type(node).__name__
-        raise Wrong(node.lineno, _INSTEAD.get(type(node), f"{kind.lower()} is not supported"))
+        raise Wrong(depth.line, _INSTEAD.get(type(node), f"{type(node).__name__.lower()} is not supported"))
+    if depth.levels > _DEEPEST:
+        raise Wrong(depth.line, f"this is nested more than {_DEEPEST} deep")
     match node:
         case nodes.Name():
             _check_name(node, names)
@@ -73,7 +89,7 @@ def _check(node: nodes.Node, names: frozenset[str], depth: int) -> None:
             if node.name not in TESTS:
                 raise Wrong(node.lineno, f"there is no test {node.name!r}{_meant(node.name, TESTS)}")
         case nodes.For():
-            _check_loop(node, names, depth + 1)
+            _check_loop(node, names, depth)
             return
         case _:
             pass
@@ -105,10 +121,10 @@ def _check_filter(node: nodes.Filter) -> None:
         raise Wrong(node.lineno, f"the arguments of {node.name!r} must be written out")
 
 
-def _check_loop(node: nodes.For, names: frozenset[str], depth: int) -> None:
+def _check_loop(node: nodes.For, names: frozenset[str], depth: _Depth) -> None:
     if node.recursive:
         raise Wrong(node.lineno, "a recursive loop is not supported")
-    if depth > _DEEPEST_LOOP:
+    if depth.loops > _DEEPEST_LOOP:
         raise Wrong(node.lineno, f"loops stand in each other more than {_DEEPEST_LOOP} deep")
     source = node.iter
     while isinstance(source, nodes.Filter) and source.name in ("items", "sort") and source.node is not None:
@@ -118,7 +134,7 @@ def _check_loop(node: nodes.For, names: frozenset[str], depth: int) -> None:
     targets = frozenset(name.name for name in _every_name(node.target))
     if any(name.startswith("_") for name in targets):
         raise Wrong(node.lineno, "a loop's variable must not begin with an underscore")
-    _check(node.iter, names, depth)
+    _check(node.iter, names, depth._replace(loops=depth.loops - 1))
     inside = names | targets | {"loop"}
     for child in (*node.body, *([node.test] if node.test is not None else [])):
         _check(child, inside, depth)

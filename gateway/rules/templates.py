@@ -66,6 +66,8 @@ def compile(title: str | None, body: str | None) -> CompiledTemplates:  # noqa: 
     for part, source in (("title", title), ("body", body)):
         if source is None:
             continue
+        if part == "title" and not source.strip():
+            problems.append("title: line 1: it is empty")
         try:
             compiled[part] = template(source, NAMES)
         except Wrong as wrong:
