@@ -97,7 +97,7 @@ class Apprise:
 
     edits = False
     width = 4
-    paces = (Rate(1, 1_000),)
+    paces: tuple[Rate, ...] = (Rate(1, 1_000),)
     unknown_again: int | None = None
 
     def __init__(self, settings: Settings, _: Surroundings) -> None:

@@ -115,7 +115,7 @@ class Notion:
     edits = True
     width = 3
     # "3 requests a second on average": developers.notion.com/reference/request-limits
-    paces = (Rate(3, 1_000),)
+    paces: tuple[Rate, ...] = (Rate(3, 1_000),)
 
     def __init__(self, settings: Settings, surroundings: Surroundings) -> None:
         self._settings = settings
