@@ -207,6 +207,9 @@ class Settled:
 class Inbox(Protocol):
     """Events, and the ids that senders have burned."""
 
+    async def accept(self, entries: Sequence[tuple[Event, str | None, Millis]]) -> list[Accepted]:
+        """Store events and burn their keys, all or none. See `Store.accept`."""
+
     async def waiting(self, most: int) -> list[Event]:
         """The oldest events not yet decided."""
 

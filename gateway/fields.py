@@ -95,7 +95,7 @@ def _many(value: object) -> object:
 
 
 def _http_url(text: str) -> str:
-    if not re.match(r"https?://[^/\s]+", text):
+    if not re.fullmatch(r"https?://[^/?#\s]+\S*", text):
         raise ValueError("is no address; it must start with https:// or http://")
     return text.rstrip("/")
 
@@ -107,7 +107,7 @@ Pace: TypeAlias = Annotated[tuple[Rate, ...], BeforeValidator(read_pace)]
 RateField: TypeAlias = Annotated[Rate, BeforeValidator(read_rate)]
 Network: TypeAlias = Annotated[Any, BeforeValidator(read_network)]
 HttpUrl: TypeAlias = Annotated[str, AfterValidator(_http_url)]
-"""An http(s) address as the operator wrote it, without a slash at the end."""
+"""An http(s) origin and prefix as the operator wrote it, without a slash at the end."""
 SecretUrl: TypeAlias = Annotated[SecretStr, AfterValidator(lambda s: SecretStr(_http_url(s.get_secret_value())))]
 """An address that is itself a credential, such as a Slack webhook's."""
 Secrets: TypeAlias = Annotated[tuple[SecretStr, ...], BeforeValidator(_many)]

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
 from gateway.errors import StoreUnavailable
+from gateway.fields import Rate
 from gateway.model import Millis, Sent
 from gateway.pipeline import Pipeline
 from gateway.rules import retry
@@ -96,12 +97,11 @@ async def process(
 class Lane:
     """One channel's way out: its own pace, its own width, its own troubles. It delays no other."""
 
-    def __init__(self, pipeline: Pipeline, outlet: Outlet, pacer: Pacer, width: int, dice: Callable[[], float]) -> None:
+    def __init__(self, pipeline: Pipeline, outlet: Outlet, paces: tuple[Rate, ...]) -> None:
         self.outlet = outlet
         self._pipeline = pipeline
-        self._pacer = pacer
-        self._width = width
-        self._dice = dice
+        self._paced = bool(paces)
+        self._pacer = Pacer(paces)
         self._health = retry.Lane()
         self._failing_since: Millis | None = None
         self._recovered = False
@@ -150,7 +150,7 @@ class Lane:
         recovered, self._recovered = self._recovered, False
         try:
             turn = await self._pipeline.turn(
-                self.outlet, said, most, recovered=recovered, struggling=self._struggling(now)
+                self.outlet, said, most, recovered=recovered, struggling=self._struggling(said, now)
             )
         except BaseException:
             self._said, self._recovered = said + self._said, recovered or self._recovered
@@ -176,9 +176,9 @@ class Lane:
         paced = self._pacer.wait(now)
         if paced:
             return 0, paced / 1000
-        width = 1 if self._health.failures >= 3 else self._width
+        width = 1 if self._health.failures >= 3 else self.outlet.channel.width
         free = max(width - len(self._sending), 0)
-        return (min(free, 1) if self._pacer.limited else free), TICK_SECONDS
+        return (min(free, 1) if self._paced else free), TICK_SECONDS
 
     def _finished(self, task: asyncio.Task[Said]) -> None:
         self._sending.pop(task, None)
@@ -187,7 +187,7 @@ class Lane:
         said = task.result()
         self._said.append(said)
         now = self._pipeline.now()
-        before, self._health = self._health, retry.after(self._health, said.receipt, now, self._dice())
+        before, self._health = self._health, retry.after(self._health, said.receipt, now, self._pipeline.dice())
         self._recovered = self._recovered or retry.recovered(before, self._health)
         if self._health.failures == 0:
             self._failing_since = None
@@ -195,15 +195,12 @@ class Lane:
             self._failing_since = now
         self._wake.set()
 
-    def _struggling(self, now: Millis) -> str:
-        """Why nothing has got through for a quarter of an hour; '' where it has."""
-        if self._failing_since is None or now - self._failing_since < STRUGGLES_AFTER or not self._said_reason():
+    def _struggling(self, said: Sequence[Said], now: Millis) -> str:
+        """Why nothing has got through for a quarter of an hour; '' where something has."""
+        if self._failing_since is None or now - self._failing_since < STRUGGLES_AFTER:
             return ""
-        return self._said_reason()
-
-    def _said_reason(self) -> str:
-        receipts = [said.receipt for said in self._said if not isinstance(said.receipt, Sent)]
-        return receipts[-1].reason if receipts else ""
+        reasons = [one.receipt.reason for one in said if not isinstance(one.receipt, Sent)]
+        return reasons[-1] if reasons else ""
 
 
 async def _event(event: asyncio.Event, seconds: float) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import json as jsonlib
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Answer:
         """The decoded body; None where it is no JSON."""
         try:
             return jsonlib.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
 
@@ -59,7 +60,7 @@ class Wire:
         self._seconds = timeout / 1000
         self._width = width
         self._transport = transport
-        self._headers = {"user-agent": "Tocsin", **(headers or {})}
+        self._headers = {"user-agent": "Tocsin", "accept-encoding": "identity", **(headers or {})}
         self._auth = auth
         self._client: httpx2.AsyncClient | None = None
 
@@ -110,7 +111,8 @@ class Wire:
             self._client = httpx2.AsyncClient(
                 verify=_tls(),
                 transport=self._transport,
-                timeout=httpx2.Timeout(self._seconds, connect=min(self._seconds, 5.0)),
+                # A place in the pool is waited for less long than the whole: then nothing was sent, and it shows.
+                timeout=httpx2.Timeout(self._seconds, connect=min(self._seconds, 5.0), pool=self._seconds * 0.9),
                 limits=httpx2.Limits(
                     max_connections=self._width, max_keepalive_connections=self._width, keepalive_expiry=30.0
                 ),
@@ -140,16 +142,16 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> Millis 
     text = headers.get("retry-after", "").strip()
     if not text:
         return None
-    try:
+    if re.fullmatch(r"\d{1,15}(\.\d{1,9})?", text, re.ASCII):
         wait = float(text)
-    except ValueError:
+    else:
         try:
             until = email.utils.parsedate_to_datetime(text).timestamp()
             asked = email.utils.parsedate_to_datetime(headers["date"]).timestamp() if now is None else now
         except (ValueError, KeyError, OverflowError):
             return None
         wait = until - asked
-    if not 0 <= wait < float("inf"):
+    if wait < 0:
         return None
     return min(round(wait * 1000), LONGEST_WAIT)
 

@@ -78,6 +78,10 @@ class Inbox:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
+    async def accept(self, entries: Sequence[tuple[Event, str | None, Millis]]) -> list[Accepted]:
+        """All of these or none, as `accept` of this file."""
+        return await accept(self._connection, entries)
+
     async def waiting(self, most: int) -> list[Event]:
         return [_event(row) for row in await self._connection.execute(_WAITING, {"most": most})]
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
+from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,6 +17,7 @@ from gateway.store.changes import Changes
 from gateway.store.inbox import Inbox
 from gateway.store.incidents import Incidents
 from gateway.store.outbox import Outbox
+from gateway.store.schema import beats
 from gateway.store.writer import Writer
 
 T = TypeVar("T")
@@ -30,6 +32,12 @@ class Ledger:
         self.incidents = Incidents(connection)
         self.changes = Changes(connection)
         self.outbox = Outbox(connection)
+
+    async def beat(self) -> None:
+        """Write one byte's worth, to know that writing works."""
+        new = insert(beats).values(name="probe", count=1)
+        beat = new.on_conflict_do_update(index_elements=[beats.c.name], set_={"count": beats.c.count + 1})
+        await self.connection.execute(beat)
 
 
 class Safe:

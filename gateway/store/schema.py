@@ -176,3 +176,10 @@ attempts = sa.Table(
     sa.Column("took", sa.Integer, nullable=False),
 )
 sa.Index("attempts_delivery", attempts.c.delivery_id, attempts.c.id)
+
+beats = sa.Table(
+    "beats",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("count", sa.BigInteger, nullable=False),
+)

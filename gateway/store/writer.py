@@ -128,8 +128,8 @@ class Writer:
         """One work inside the group's transaction; if it fails, its neighbours do not, and its asker learns why."""
         if not alone:
             await connection.exec_driver_sql("SAVEPOINT one")
-        outcome: list[Any] = await asyncio.gather(work(self._ledger(connection)), return_exceptions=True)
-        result = outcome[0]
+        outcome = await asyncio.gather(work(self._ledger(connection)), return_exceptions=True)
+        result: Any = outcome[0]
         if not isinstance(result, BaseException):
             return result, None
         if alone and isinstance(result, DBAPIError):

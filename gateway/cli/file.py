@@ -1,0 +1,143 @@
+"""`tocsin check` and `tocsin explain`: about a file, without a gateway."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway.cli import remote
+from gateway.errors import BadConfiguration, TocsinError
+
+
+@click.command()
+@click.argument("file", default=None, required=False)
+def check(file: str | None) -> None:
+    """Tell every problem of a routing file, each with its line; exit 0 if there is none.
+
+    \b
+    Example:
+      tocsin check routing.yaml
+    """
+    from gateway.config import summary
+
+    click.echo(summary(_load(file or os.environ.get("TOCSIN_CONFIG") or "routing.yaml")))
+
+
+@click.command()
+@click.option("--config", envvar="TOCSIN_CONFIG", default="routing.yaml", show_default=True, help="The routing file.")
+@click.option("--source", help="The source that the body would come to; without it, a generic alert is read.")
+@click.option("--header", "headers", multiple=True, help="A request header, such as 'X-GitHub-Event: push'.")
+@click.option("--at", help="Ask about another hour (RFC 3339).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.argument("what", default="-")
+def explain(
+    config: str, source: str | None, headers: tuple[str, ...], at: str | None, as_json: bool, what: str
+) -> None:
+    """Tell who would hear of a webhook body or an alert (a FILE, or - for standard input), and why; or, for an
+    incident's number or id, the decisions as they were taken. Sends nothing.
+
+    \b
+    Example:
+      tocsin explain --source github --header 'X-GitHub-Event: workflow_run' body.json
+    """
+    if what != "-" and not Path(what).exists():
+        _tell_story(what, as_json=as_json)
+        return
+    body = sys.stdin.buffer.read() if what == "-" else _read(Path(what))
+    shape = _explained(config, body, source, headers, at)
+    click.echo(json.dumps(shape, ensure_ascii=False, indent=2) if as_json else "\n\n".join(_paragraphs(shape)))
+
+
+def _explained(config: str, body: bytes, source: str | None, headers: tuple[str, ...], at: str | None) -> Any:
+    from gateway.clock import now_ms
+    from gateway.explaining import explain as explained
+    from gateway.rules.shapes import parse_rfc3339
+
+    now = now_ms() if at is None else parse_rfc3339(at)
+    if now is None:
+        raise click.UsageError(f"--at {at!r} is no RFC 3339 time; write it like 2026-01-05T03:00:00+09:00")
+    named = {}
+    for header in headers:
+        name, colon, value = header.partition(":")
+        if not colon:
+            raise click.UsageError(f"--header {header!r} must look like 'Name: value'")
+        named[name.strip().lower()] = value.strip()
+    return explained(_load(config), body, source, named, now)
+
+
+def _load(file: str) -> Any:
+    from gateway.config import load
+
+    try:
+        return load(Path(file), os.environ)
+    except BadConfiguration as refused:
+        for problem in refused.problems:
+            click.echo(str(problem), err=True)
+        sys.exit(1)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise TocsinError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _paragraphs(shape: Any) -> list[str]:
+    """Each alert: what it is, each route as matched or why not, who hears and in what words."""
+    if not shape["alerts"]:
+        return ["Nothing in this body is anything that anybody must hear."]
+    told = []
+    for one in shape["alerts"]:
+        alert = one["alert"]
+        lines = [click.style(f"{alert['severity'].upper()} {alert['title']}", bold=True) + f"  ({alert['status']})"]
+        lines += [_route_line(route) for route in one["routes"]]
+        if alert["status"] == "resolved":
+            lines.append("Resolved: whoever heard of the problem hears of this.")
+        elif not one["targets"]:
+            lines.append("Nobody would hear: no route matched, and no `default` is set. It would be kept, unrouted.")
+        for target in one["targets"]:
+            lines.append(f"→ {target['channel']}, at {target['at']}:")
+            lines += [f"    {line}" for line in target["text"].splitlines()]
+        told.append("\n".join(lines))
+    return told
+
+
+def _route_line(route: Any) -> str:
+    note = f"  ({route['note']})" if route.get("note") else ""
+    if route["matched"]:
+        return f"  ✓ {route['name']}{note}"
+    missed = route["missed"]
+    if missed["key"] == "stop":
+        return f"  · {route['name']}: not read, {missed['was']!r} said stop"
+    was = missed["was"] or "absent"
+    return f"  ✗ {route['name']}: {missed['key']} should be {missed['wanted']}, was {was}{note}"
+
+
+def _tell_story(name: str, *, as_json: bool) -> None:
+    incident = remote.Gateway().get(f"/api/v1/incidents/{remote.quoted(name)}")
+    if as_json:
+        click.echo(json.dumps(incident, ensure_ascii=False, indent=2))
+        return
+    click.echo(click.style(f"#{incident['number']} {incident['title']}", bold=True) + f"  ({incident['state']})")
+    for change in incident["changes"]:
+        note = f", {change['note']}" if change["note"] else ""
+        click.echo(f"\n{change['at']}  {change['what']} ({change['severity']}) by {change['by']}{note}")
+        decision = change["decision"]
+        if decision is not None:
+            for route in decision["routes"]:
+                click.echo(_route_line(route))
+            told = ", ".join(target["channel"] for target in decision["targets"]) or "nobody"
+            click.echo(f"  → {told}   (configuration {decision['configuration']})")
+    for delivery in incident["deliveries"]:
+        click.echo(
+            f"\n{delivery['channel']}: {delivery['state']}" + (f", {delivery['reason']}" if delivery["reason"] else "")
+        )
+        for attempt in delivery["attempts"]:
+            reason = f": {attempt['reason']}" if attempt["reason"] else ""
+            click.echo(f"  {attempt['at']}  {attempt['receipt']}{reason}")

@@ -1,0 +1,77 @@
+"""How commands speak to a running gateway: `TOCSIN_URL`, with `TOCSIN_TOKEN` or `TOCSIN_ADMIN_TOKEN`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from gateway.errors import TocsinError
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+
+def quoted(name: str) -> str:
+    return quote(name, safe="")
+
+
+class Gateway:
+    """A running gateway. Every call raises TocsinError with the gateway's own sentence where it refuses."""
+
+    def __init__(self) -> None:
+        self._url = (os.environ.get("TOCSIN_URL") or DEFAULT_URL).rstrip("/")
+
+    def get(self, path: str, query: dict[str, str] | None = None) -> Any:
+        return self._call("GET", path, query, None, _admin())
+
+    def post(self, path: str, body: Any = None) -> Any:
+        return self._call("POST", path, None, body, _admin())
+
+    def send(self, alert: Any) -> Any:
+        """A generic alert, with a source's token."""
+        token = os.environ.get("TOCSIN_TOKEN", "")
+        return self._call("POST", "/api/v1/alerts", None, alert, {"authorization": f"Bearer {token}"} if token else {})
+
+    def _call(self, method: str, path: str, query: dict[str, str] | None, body: Any, headers: dict[str, str]) -> Any:
+        import httpx2
+
+        try:
+            answer = httpx2.request(
+                method, self._url + path, params=query, json=body, headers=headers, timeout=30, trust_env=False
+            )
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise TocsinError(
+                f"no gateway answers at {self._url} ({type(error).__name__}); is it running, is TOCSIN_URL right?"
+            ) from None
+        try:
+            said = answer.json()
+        except ValueError:
+            said = None
+        if answer.is_success and said is not None:
+            return said
+        raise TocsinError(_sentence(answer.status_code, said))
+
+
+def table(rows: list[list[str]], heads: list[str]) -> None:
+    """Columns as wide as they must be; the last one runs on."""
+    if not rows:
+        click.echo("none")
+        return
+    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
+    for number, row in enumerate([heads, *rows]):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        click.echo(click.style(line, bold=True) if number == 0 else line)
+
+
+def _admin() -> dict[str, str]:
+    token = os.environ.get("TOCSIN_ADMIN_TOKEN", "")
+    return {"authorization": f"Bearer {token}"} if token else {}
+
+
+def _sentence(status: int, said: Any) -> str:
+    if isinstance(said, dict) and "detail" in said:
+        wrong = "; ".join(f"{error['path']}: {error['message']}" for error in said.get("errors", []))
+        return f"{status}: {wrong or said['detail']}"
+    return f"{status}: the answer is none of a Tocsin gateway"

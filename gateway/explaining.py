@@ -1,0 +1,116 @@
+"""What would happen to this webhook: each route's match or first miss, who would hear, when and in what words.
+
+Sends nothing, stores nothing; the alert counts as new. Needs no running gateway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from gateway.config import ChannelEntry, Configuration, Source
+from gateway.contracts import Surroundings
+from gateway.errors import NotFound, Unreadable
+from gateway.model import Alert, Change, Delivery, Event, Incident, Json, Millis
+from gateway.plugins import adapters
+from gateway.rules import reading, templates, wording
+from gateway.rules.lifecycle import fold
+from gateway.rules.routing import plan
+from gateway.rules.shapes import plan_json, rfc3339
+
+ANY_SOURCE = "generic"
+
+
+def explain(
+    configuration: Configuration,
+    body: bytes,
+    source: str | None,
+    headers: Mapping[str, str],
+    now: Millis,
+) -> dict[str, Json]:
+    """The public shape of CONTRACT: `{"routes", "targets", "configuration"}` for a single alert, and always
+    `alerts`, one entry for each. Raises NotFound for an unknown source, NotJson, WrongType or Unreadable."""
+    event = _event(configuration, body, source, headers, now)
+    document = reading.normalise(reading.decode(event.headers.get("content-type", ""), body))
+    adapter = adapters()[event.adapter]
+    said = [reading.bounded(alert) for alert in adapter.parse(event, document)]
+    known = configuration.sources.get(source) if source is not None else None
+    labels = known.settings.labels if known is not None else {}
+    numbers = iter(range(1, 1_000_000))
+    explained = [
+        _one(
+            configuration, event, replace(alert, labels={**alert.labels, **labels}), now, lambda: f"new-{next(numbers)}"
+        )
+        for alert in said
+    ]
+    whole: dict[str, Json] = {"alerts": explained, "configuration": configuration.hash}
+    if len(explained) == 1:
+        whole |= {"routes": explained[0]["routes"], "targets": explained[0]["targets"]}
+    return whole
+
+
+def voice_of(entry: ChannelEntry, escape: Callable[[str], str], public_url: str) -> wording.Voice:
+    """The words of one channel: its language and its own templates."""
+    own = entry.settings.templates
+    compiled = templates.compile(own.title, own.body) if own.title is not None or own.body is not None else None
+    return wording.Voice(entry.name, entry.settings.language, compiled, escape, public_url)
+
+
+def surroundings_of(entry: ChannelEntry, public_url: str, now: Callable[[], Millis]) -> Surroundings:
+    return Surroundings(entry.name, public_url, now)
+
+
+def _event(
+    configuration: Configuration, body: bytes, source: str | None, headers: Mapping[str, str], now: Millis
+) -> Event:
+    if source is None:
+        return Event("explained", ANY_SOURCE, "generic", now, dict(headers), body)
+    known: Source | None = configuration.sources.get(source)
+    if known is not None:
+        return Event("explained", source, known.adapter_name, now, dict(headers), body)
+    # A source that sleeps (its secret is not set here) can still be asked about: by its adapter's name.
+    if source in configuration.sleeping_sources and source in adapters():
+        return Event("explained", source, source, now, dict(headers), body)
+    raise NotFound(f"no source {source!r} in this configuration; there are: {', '.join(sorted(configuration.sources))}")
+
+
+def _one(
+    configuration: Configuration, event: Event, alert: Alert, now: Millis, new_id: Callable[[], str]
+) -> dict[str, Json]:
+    firing = replace(alert, status="firing")
+    folded = fold(None, None, firing, event, new_id)
+    if folded is None:  # a firing alert always opens
+        raise Unreadable("the alert opens nothing")
+    decided = plan(folded.incident, configuration.routing, now)
+    targets = []
+    if alert.status == "firing":
+        targets = [
+            {
+                "channel": target.channel,
+                "at": rfc3339(target.at or now),
+                "text": _words(configuration, target.channel, folded.incident, folded.changes, now),
+            }
+            for target in decided.targets
+        ]
+    shape = plan_json(decided, now)
+    statement = {
+        "title": alert.title,
+        "severity": alert.severity.word,
+        "status": alert.status,
+        "fingerprint": alert.fingerprint,
+        "kind": alert.kind,
+        "service": alert.service,
+        "environment": alert.environment,
+        "labels": dict(alert.labels),
+    }
+    return {"alert": statement, "routes": shape["routes"], "targets": targets, "unrouted": decided.unrouted}
+
+
+def _words(
+    configuration: Configuration, channel: str, incident: Incident, changes: tuple[Change, ...], now: Millis
+) -> str:
+    entry = configuration.channels[channel]
+    way_out = entry.kind.connect(entry.settings, surroundings_of(entry, configuration.public_url, lambda: now))
+    voice = voice_of(entry, way_out.escape, configuration.public_url)
+    delivery = Delivery("explained", incident.id, channel, wanted=incident.revision, promised_at=now)
+    return wording.message(delivery, incident, changes, voice, {}, now).text

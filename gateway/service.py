@@ -1,0 +1,308 @@
+"""The composition root: the only file that knows concrete parts. It puts the house together, starts it,
+swaps its configuration, and takes it down in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import ipaddress
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+
+from gateway import config, workers
+from gateway.clock import new_id, now_ms
+from gateway.config import ChannelEntry, Configuration
+from gateway.config.watch import Watch
+from gateway.contracts import Channel
+from gateway.errors import BadConfiguration, StoreUnavailable, TocsinError
+from gateway.explaining import surroundings_of, voice_of
+from gateway.model import Receipt
+from gateway.pipeline import Pipeline
+from gateway.plugins import adapters
+from gateway.rules import own, wording
+from gateway.rules.deciding import MOST_LIVING, Rules
+from gateway.rules.retry import LONGEST, RetryPolicy
+from gateway.settling import Outlet
+from gateway.store.safe import Ledger, Safe
+from gateway.telemetry import (
+    INBOX_DEPTH,
+    INBOX_OLDEST,
+    INCIDENTS,
+    OUTBOX_DEAD,
+    OUTBOX_DEPTH,
+    OUTBOX_OLDEST,
+    RELOADS,
+    logger,
+)
+from gateway.web.app import application
+from gateway.web.auth import within
+from gateway.web.house import House, RefusedFile
+from gateway.web.protocol import GatewayProtocol
+
+log = logger()
+
+DRAIN_SECONDS = 7.0
+TIDY_SECONDS = 5.0
+LONGEST_LEASE = 30 * 60_000
+PRESSED_BY = 6
+"""Events in one commit from which on senders are taken to be queueing."""
+
+
+_LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `tocsin serve` was told. `environ` is where routing.yaml's `${NAME}` come from."""
+
+    config: Path
+    database: str
+    host: str
+    port: int
+    environ: Mapping[str, str]
+
+
+class Service:
+    """One gateway. `open` before the loop serves, `start` within it, `stop` at the end."""
+
+    def __init__(self, options: Options, configuration: Configuration) -> None:
+        self._options = options
+        self._crew = workers.Crew()
+        self._store_crew = workers.Crew()
+        self._lanes: dict[str, workers.Lane] = {}
+        self._entries: dict[str, tuple[ChannelEntry, str]] = {}
+        self._channels: dict[str, Channel] = {}
+        self.store = Safe(options.database)
+        self.pipeline = Pipeline(self.store, adapters(), Rules(configuration.routing), now_ms, new_id, random.random)
+        self.house = House(
+            pipeline=self.pipeline,
+            store=self.store,
+            configuration=configuration,
+            admin_token=options.environ.get("TOCSIN_ADMIN_TOKEN", ""),
+            metrics_token=options.environ.get("TOCSIN_METRICS_TOKEN", ""),
+            lanes=self._crew.states,
+            test=self._test,
+            wake=self._wake,
+            started_at=now_ms(),
+        )
+
+    def app(self) -> Starlette:
+        app = application(self.house)
+        app.router.lifespan_context = self._lifespan
+        return app
+
+    async def start(self) -> None:
+        self._store_crew.start("writer", self.store.writer.serve)
+        self._store_crew.start("writer watch", self.store.writer.watch)
+        await self.store.write(lambda ledger: ledger.outbox.release_all())
+        await self._apply(self.house.configuration)
+        self._crew.start("process", self._process)
+        self._crew.start("tidy", self._tidy)
+        self._crew.start("configuration", self._follow)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+
+    async def stop(self) -> None:
+        """What is under way ends or is given back; within ten seconds, as SIGTERM allows."""
+        self.house.stopping = True
+        for name in ("configuration", "tidy", "process", *(f"lane {lane}" for lane in self._lanes)):
+            await self._crew.stop(name)
+        await asyncio.gather(*(lane.drain(DRAIN_SECONDS) for lane in self._lanes.values()))
+        await asyncio.gather(*(channel.close() for channel in self._channels.values()), return_exceptions=True)
+        await self._store_crew.stop("writer watch")
+        await self._store_crew.stop("writer")
+        await self.store.close()
+        log.info("gateway stopped")
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        # Draining belongs here: uvicorn re-raises SIGTERM after serving, and code behind it never runs.
+        await self.start()
+        yield
+        await self.stop()
+
+    async def _process(self) -> None:
+        await workers.process(
+            self.pipeline,
+            lambda: self.store.writer.last_group >= PRESSED_BY,
+            self._wake,
+            lambda: self._crew.beat("process"),
+        )
+
+    def _wake(self, channels: frozenset[str]) -> None:
+        workers.wake_lanes(self._lanes, channels)
+
+    async def _apply(self, configuration: Configuration) -> None:
+        """Make a good configuration the one in force: at once for deciding, lane by lane for telling."""
+        for name, entry in configuration.channels.items():
+            built = (entry, configuration.public_url)
+            if self._entries.get(name) != built:
+                await self._close_lane(name)
+                self._entries[name] = built
+                self._channels[name] = entry.kind.connect(
+                    entry.settings, surroundings_of(entry, configuration.public_url, now_ms)
+                )
+                self._open_lane(entry, self._channels[name], configuration.public_url)
+        for name in [name for name in self._lanes if name not in configuration.channels]:
+            await self._close_lane(name)
+        self.pipeline.rules = self._rules(configuration)
+        self.house.configuration = configuration
+        known = {*configuration.channels, *configuration.sleeping_channels}
+        gone = await self.store.write(lambda ledger: ledger.outbox.abandon(known, "channel removed"))
+        if gone:
+            log.warning("deliveries abandoned", count=gone, reason="channel removed")
+
+    def _rules(self, configuration: Configuration) -> Rules:
+        return Rules(
+            routing=configuration.routing,
+            labels={name: source.settings.labels for name, source in configuration.sources.items()},
+            reopen_within=configuration.reopen_within,
+            edits=frozenset(name for name, channel in self._channels.items() if channel.edits),
+            wants_links=frozenset(
+                name for name, channel in self._channels.items() if getattr(channel, "wants_links", False)
+            ),
+            kinds={name: entry.kind.name for name, entry in configuration.channels.items()},
+        )
+
+    def _open_lane(self, entry: ChannelEntry, channel: Channel, public_url: str) -> None:
+        settings = entry.settings
+        outlet = Outlet(
+            name=entry.name,
+            channel=channel,
+            voice=voice_of(entry, channel.escape, public_url),
+            policy=RetryPolicy(settings.give_up_after, channel.unknown_again),
+            patience=max(60_000, 6 * settings.timeout),
+            wants_links=getattr(channel, "wants_links", False),
+        )
+        lane = workers.Lane(self.pipeline, outlet, channel.paces if settings.pace is None else settings.pace)
+        name = f"lane {entry.name}"
+        self._lanes[entry.name] = lane
+        self._crew.start(name, lambda: lane.serve(lambda: self._crew.beat(name)))
+
+    async def _close_lane(self, name: str) -> None:
+        lane, channel = self._lanes.pop(name, None), self._channels.pop(name, None)
+        self._entries.pop(name, None)
+        if lane is not None and channel is not None:
+            await self._crew.stop(f"lane {name}")
+            await lane.drain(DRAIN_SECONDS)
+            await channel.close()
+
+    async def _test(self, name: str) -> Receipt | None:
+        channel, entry = self._channels.get(name), self.house.configuration.channels.get(name)
+        if channel is None or entry is None:
+            return None
+        voice = voice_of(entry, channel.escape, self.house.configuration.public_url)
+        return await channel.send(wording.test_message(name, voice, now_ms()), {})
+
+    async def _follow(self) -> None:
+        """Take every saved file that is right; keep the last good one where it is wrong, and say so."""
+        watch = Watch(self.house.configuration.contents)
+        while True:
+            changed = asyncio.ensure_future(watch.changed())
+            while not changed.done():
+                self._crew.beat("configuration")
+                await asyncio.wait({changed}, timeout=workers.TICK_SECONDS)
+            changed.result()
+            try:
+                fresh = await asyncio.to_thread(config.load, self._options.config, self._options.environ)
+            except BadConfiguration as refused:
+                await self._refuse(refused)
+                watch.follow({**self.house.configuration.contents, **getattr(refused, "contents", {})})
+                continue
+            await self._take(fresh)
+            watch.follow(fresh.contents)
+
+    async def _refuse(self, refused: BadConfiguration) -> None:
+        problems = [str(problem) for problem in refused.problems]
+        self.house.refused = RefusedFile(now_ms(), problems)
+        RELOADS.labels("refused").inc()
+        log.error("configuration refused", problems=problems, in_force=self.house.configuration.hash)
+        with suppress(StoreUnavailable):
+            await self.pipeline.tell(own.configuration_refused(problems, new_id(), now_ms()))
+
+    async def _take(self, fresh: Configuration) -> None:
+        await self._apply(fresh)
+        RELOADS.labels("taken").inc()
+        log.info("configuration taken", hash=fresh.hash)
+        if self.house.refused is not None:
+            self.house.refused = None
+            with suppress(StoreUnavailable):
+                await self.pipeline.tell(own.configuration_taken(new_id(), now_ms()))
+
+    async def _tidy(self) -> None:
+        while True:
+            self._crew.beat("tidy")
+            with suppress(StoreUnavailable):
+                await self.store.write(self._sweep)
+                await self.store.read(self._measure)
+            await asyncio.sleep(TIDY_SECONDS)
+
+    async def _sweep(self, ledger: Ledger) -> None:
+        now = now_ms()
+        freed = await ledger.outbox.unstrand(now + LONGEST + 60_000, now + LONGEST_LEASE)
+        if freed:
+            log.warning("deliveries unstranded", count=freed, reason="the clock was put back")
+        await ledger.inbox.forget_keys(now)
+
+    async def _measure(self, ledger: Ledger) -> None:
+        """The gauges, and which sources have too many living incidents."""
+        now = now_ms()
+        waiting, oldest = await ledger.inbox.depth()
+        INBOX_DEPTH.set(waiting)
+        INBOX_OLDEST.set(max(now - oldest, 0) / 1000 if oldest is not None else 0)
+        living = await ledger.incidents.count_living()
+        INCIDENTS.clear()
+        for source, count in living.items():
+            INCIDENTS.labels(source).set(count)
+        self.pipeline.crowded = frozenset(source for source, count in living.items() if count >= MOST_LIVING)
+        for gauge in (OUTBOX_DEPTH, OUTBOX_OLDEST, OUTBOX_DEAD):
+            gauge.clear()
+        for channel, state, count, since in await ledger.outbox.depths():
+            if state == "failed":
+                OUTBOX_DEAD.labels(channel).set(count)
+            else:
+                OUTBOX_DEPTH.labels(channel).set(count)
+                OUTBOX_OLDEST.labels(channel).set(max(now - since, 0) / 1000)
+
+
+def serve(options: Options, configuration: Configuration) -> None:
+    """Run the gateway until SIGTERM or SIGINT. Raises TocsinError where it cannot start; then nothing was touched."""
+    service = Service(options, configuration)
+    service.store.open()
+    environ = options.environ
+    GatewayProtocol.most = int(environ.get("TOCSIN_MAX_CONNECTIONS") or 512)
+    GatewayProtocol.most_an_address = int(environ.get("TOCSIN_MAX_PER_ADDRESS") or 64)
+    GatewayProtocol.exempt = staticmethod(lambda address: exempt(address, service.house.configuration))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            service.app(),
+            host=options.host,
+            port=options.port,
+            http=GatewayProtocol,
+            ws="none",
+            loop="uvloop",
+            lifespan="on",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            log_config=None,
+            timeout_graceful_shutdown=2,
+            backlog=2048,
+        )
+    )
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        raise TocsinError(f"could not listen on {options.host}:{options.port}; is the port taken?")
+
+
+def exempt(address: str, configuration: Configuration) -> bool:
+    """Whether many connections from this address are no wonder: this machine's own, and a proxy's."""
+    return within(address, _LOOPBACK) or within(address, configuration.trusted_proxies)

@@ -1,0 +1,54 @@
+"""From an older schema to the newest: forward only, one transaction a step, a copy of the file beside it first."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+
+from gateway.errors import TocsinError
+from gateway.telemetry import logger
+
+log = logger()
+
+_SCRIPTS = Path(__file__).parent / "migrations"
+
+
+def upgrade(path: Path, current: str) -> None:
+    """Bring the file at `path`, now at revision `current`, to the newest revision.
+
+    Raises TocsinError for a revision this version does not know: a newer program made it."""
+    settings = Config()
+    settings.set_main_option("script_location", str(_SCRIPTS))
+    try:
+        ScriptDirectory.from_config(settings).get_revision(current)
+    except CommandError:
+        raise TocsinError(
+            f"{path}: was written by a newer version of Tocsin (schema {current}); use that version, or a backup"
+        ) from None
+    backup = path.with_name(f"{path.name}.before-{current}")
+    backup.unlink(missing_ok=True)
+    with closing(sqlite3.connect(path)) as plain:
+        plain.execute("VACUUM INTO ?", (str(backup),))
+    log.info("backup made before the upgrade", file=str(backup))
+    engine = sa.create_engine(f"sqlite:///{path}")
+    sa.event.listen(engine, "connect", _no_implicit_transactions)
+    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    try:
+        with engine.begin() as connection:
+            settings.attributes["connection"] = connection
+            command.upgrade(settings, "head")
+    finally:
+        engine.dispose()
+
+
+def _no_implicit_transactions(connection: Any, _record: object) -> None:
+    # By default sqlite3 commits before DDL: a crash in mid-migration would leave half of it for ever.
+    connection.isolation_level = None

@@ -1,0 +1,98 @@
+"""`POST /api/v1/alerts`: one generic alert or a list of them, from scripts. Wrong fields are named, and a list is
+stored whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from adapters.generic import read_strict
+from gateway.config import Source
+from gateway.errors import BadField
+from gateway.model import Event, Json, Millis
+from gateway.pipeline import SENDER_ID_KEPT
+from gateway.rules.reading import decode, normalise
+from gateway.telemetry import DUPLICATES, RECEIVED
+from gateway.web import auth, intake
+from gateway.web.api import house_of
+from gateway.web.house import House
+from gateway.web.problems import Refused
+from gateway.web.webhooks import LONGEST_KEY, Doorman, event_of
+
+MOST_AT_ONCE = 1_000
+GENERIC = "generic"
+
+
+class Alerts:
+    """The endpoint. Its source is the generic one whose credential the request shows."""
+
+    def __init__(self, doorman: Doorman) -> None:
+        self._doorman = doorman
+
+    async def post(self, request: Request) -> JSONResponse:
+        house = house_of(request)
+        headers = auth.headers_of(request.scope)
+        sources = [source for source in house.configuration.sources.values() if source.adapter_name == GENERIC]
+        most = max((source.settings.max_body or source.adapter.max_body for source in sources), default=1024**2)
+        sent = await intake.read_body(request.receive, headers.get("content-length", ""), most)
+        now = house.pipeline.now()
+        source = self._source(request, sources, headers, sent, now)
+        body = intake.inflate(sent, headers.get("content-encoding", ""), most, allowed=source.settings.gzip)
+        document = normalise(decode(headers.get("content-type", ""), body))
+        self._doorman.within_limit(source)
+        events = _events(house, source, headers, _items(document), now)
+        accepted = await house.store.write(
+            lambda ledger: ledger.inbox.accept(_keyed(events, headers.get("idempotency-key", ""), now))
+        )
+        house.pipeline.arrived.set()
+        for answer in accepted:
+            (DUPLICATES if answer.duplicate else RECEIVED).labels(source.name).inc()
+        return JSONResponse({"events": [answer.event for answer in accepted]}, 202)
+
+    def _source(
+        self, request: Request, sources: list[Source], headers: Mapping[str, str], body: bytes, now: Millis
+    ) -> Source:
+        fitting = [source for source in sources if auth.authentic(source, headers, "", body, now)]
+        if not fitting:
+            raise self._doorman.stranger(request.scope, headers)
+        # Whoever shows a credential means that source, not the one that takes anybody.
+        source = min(fitting, key=lambda one: one.settings.unauthenticated)
+        self._doorman.check_address(source, request.scope, headers)
+        return source
+
+
+def _items(document: Json) -> list[Json]:
+    """The alerts of the body, each read strictly. Raises Refused (422) with every wrong field of every one."""
+    listed = isinstance(document, list)
+    items = document if listed else [document]
+    if not items or len(items) > MOST_AT_ONCE:
+        raise Refused(422, f"A list must hold 1 to {MOST_AT_ONCE} alerts.", "bad_field")
+    wrong: list[BadField] = []
+    for number, item in enumerate(items):
+        read = read_strict(item)
+        if isinstance(read, tuple):
+            wrong += [BadField(f"{number}.{error.path}" if listed else error.path, error.message) for error in read]
+    if wrong:
+        raise Refused(422, f"{wrong[0].path}: {wrong[0].message}", "bad_field", errors=wrong[:100])
+    return list(items)
+
+
+def _events(house: House, source: Source, headers: Mapping[str, str], items: list[Json], now: Millis) -> list[Event]:
+    plain = {**headers, "content-type": "application/json"}
+    return [
+        event_of(source, plain, json.dumps(item, ensure_ascii=False).encode(), house.pipeline.new_id(), now)
+        for item in items
+    ]
+
+
+def _keyed(events: list[Event], key: str, now: Millis) -> list[tuple[Event, str | None, Millis]]:
+    """Each event with its key: the request's `Idempotency-Key`, and its place in the list."""
+    if not key:
+        return [(event, None, 0) for event in events]
+    own = f"id:key:{key[:LONGEST_KEY]}"
+    if len(events) == 1:
+        return [(events[0], own, now + SENDER_ID_KEPT)]
+    return [(event, f"{own}:{number}", now + SENDER_ID_KEPT) for number, event in enumerate(events)]

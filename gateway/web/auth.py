@@ -1,0 +1,141 @@
+"""Who may: a source by its own credential, an administrator by the token or, while none is set, from this
+machine alone.
+
+Everything is compared as bytes of equal length in constant time: `compare_digest` on text raises for a
+non-ASCII header, which would be a 500 on demand for anybody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import SecretStr
+from starlette.types import Scope
+
+from gateway.config import Source
+from gateway.model import Millis
+from gateway.telemetry import logger
+from gateway.web.house import House
+from gateway.web.problems import Refused
+
+log = logger()
+
+_LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+_PROXY_HEADERS = ("origin", "forwarded", "via")
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Header names in lower case; the last of several wins, but none is dropped from a signature's list."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def presented(headers: Mapping[str, str], in_path: str = "") -> list[str]:
+    """The tokens a request shows: `Authorization: Bearer`, `X-API-Key`, or the last part of its path."""
+    scheme, _, bearer = headers.get("authorization", "").partition(" ")
+    shown = [bearer.strip() if scheme.lower() == "bearer" else "", headers.get("x-api-key", ""), in_path]
+    return [token for token in shown if token]
+
+
+def fits(shown: Iterable[str], wanted: Sequence[SecretStr]) -> bool:
+    """Whether one of the tokens shown is one of those wanted, in time that depends on neither."""
+    digests = [_digest(secret.get_secret_value()) for secret in wanted]
+    found = False
+    for token in shown:
+        for digest in digests:
+            found |= hmac.compare_digest(_digest(token), digest)
+    return found
+
+
+def authentic(source: Source, headers: Mapping[str, str], in_path: str, body: bytes, now: Millis) -> bool:
+    """Whether the request proves to come from its source: by signature alone where it carries one and we have a
+    secret, else by token, else because the operator said that no proof is needed."""
+    settings, adapter = source.settings, source.adapter
+    if settings.secret and adapter.signed(headers):
+        return _signed_well(source, headers, body, now)
+    if settings.token and fits(presented(headers, in_path), settings.token):
+        return True
+    return settings.unauthenticated
+
+
+def client_of(scope: Scope, headers: Mapping[str, str], trusted: Sequence[Any]) -> str:
+    """The address that speaks to us; behind a trusted proxy, the nearest one it names that is none itself."""
+    peer = scope["client"][0] if scope.get("client") else ""
+    if not trusted or not within(peer, trusted):
+        return peer
+    named = [part.strip() for part in headers.get("x-forwarded-for", "").split(",") if part.strip()]
+    for address in reversed(named):
+        if not within(address, trusted):
+            return address if _address(address) is not None else peer
+    return peer
+
+
+def allowed(client: str, networks: Sequence[Any]) -> bool:
+    return not networks or within(client, networks)
+
+
+def require_admin(house: House, scope: Scope) -> None:
+    """Raises Refused (401) unless an administrator asks."""
+    if not is_admin(house, scope):
+        raise Refused(401, "An administrator's token is needed: TOCSIN_ADMIN_TOKEN.", "no_admin", headers=_CHALLENGE)
+
+
+def is_admin(house: House, scope: Scope) -> bool:
+    """With a token set, by that alone. Without one, only whoever sits at this machine: a loopback peer alone
+    proves nothing behind a proxy, so Host must be local and no trace of a proxy or a browser's page be there."""
+    headers = headers_of(scope)
+    if house.admin_token:
+        return fits(presented(headers), [SecretStr(house.admin_token)])
+    peer = _address(scope["client"][0]) if scope.get("client") else None
+    if peer is None or not (peer.is_loopback or _mapped_loopback(peer)):
+        return False
+    hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+    if len(hosts) != 1 or hosts[0].lower().removesuffix(_port_of(hosts[0])) not in _LOCAL_HOSTS:
+        return False
+    return not any(name in _PROXY_HEADERS or name.startswith("x-forwarded-") for name in headers)
+
+
+_CHALLENGE = {"www-authenticate": "Bearer"}
+
+
+def _signed_well(source: Source, headers: Mapping[str, str], body: bytes, now: Millis) -> bool:
+    """Catch-all 1 of 3: whatever a stranger's header does to a verifier, it is a bad credential."""
+    good = False
+    for secret in source.settings.secret:
+        try:
+            good |= source.adapter.verify(headers, body, secret.get_secret_value(), now)
+        except Exception:
+            log.exception("verifier failed", source=source.name)
+    return good
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+def within(text: str, networks: Sequence[Any]) -> bool:
+    """Whether an address lies in one of the networks; False for what is no address."""
+    address = _address(text)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address is not None and any(address in network for network in networks)
+
+
+def _mapped_loopback(peer: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return isinstance(peer, ipaddress.IPv6Address) and peer.ipv4_mapped is not None and peer.ipv4_mapped.is_loopback
+
+
+def _port_of(host: str) -> str:
+    """':8080' of 'localhost:8080', of '[::1]:8080'; '' where no port is named."""
+    name, colon, port = host.rpartition(":")
+    return f":{port}" if colon and port.isdigit() and (not name.count(":") or name.endswith("]")) else ""

@@ -1,0 +1,37 @@
+"""What the rooms of the web share: the pipeline, the store, and the configuration of the moment."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gateway.config import Configuration
+from gateway.model import Millis, Receipt
+from gateway.pipeline import Pipeline
+from gateway.store.safe import Safe
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedFile:
+    """A saved configuration that was not taken. `problems` never print a credential, URL or address."""
+
+    at: Millis
+    problems: Sequence[str]
+
+
+@dataclass(slots=True)
+class House:
+    """`configuration` is swapped whole by a reload. `test` sends a real test message over a channel by name and
+    gives its receipt; None where there is no such channel. `lanes` gives each background task's state."""
+
+    pipeline: Pipeline
+    store: Safe
+    configuration: Configuration
+    admin_token: str
+    metrics_token: str
+    lanes: Callable[[], Mapping[str, str]]
+    test: Callable[[str], Awaitable[Receipt | None]]
+    wake: Callable[[frozenset[str]], None]
+    refused: RefusedFile | None = None
+    started_at: Millis = 0
+    stopping: bool = field(default=False)
