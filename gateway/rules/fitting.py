@@ -14,7 +14,7 @@ UCS_2_MOST: Final = 70
 URL_MOST: Final = 2_048
 _LINE_MOST: Final = 2_000
 _WHERE_MOST: Final = 40
-_TITLE_LEAST: Final = 24
+_TITLE_LEAST: Final = 30
 """Below so many characters of title, where it happened is left out instead."""
 
 _HTTP_URL = re.compile(r"https?://[^\\/?#\s]+\S*", re.IGNORECASE)
