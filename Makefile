@@ -6,7 +6,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-SPEAK := env PYTHONPATH=. $(BIN)/python
+SPEAK := env PYTHONPATH=$(CURDIR) $(BIN)/python
+WRAP = printf '\#!/bin/sh\nPYTHONPATH="%s" exec "%s" -m gateway "$$@"\n' '$(CURDIR)' '$(CURDIR)/$(BIN)/python' > $(BIN)/tocsin && chmod +x $(BIN)/tocsin
 
 .PHONY: run test check bench lock clean
 
@@ -20,7 +21,7 @@ check: .venv/ready-dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@env PYTHONPATH=. $(BIN)/lint-imports
+	@env PYTHONPATH=$(CURDIR) $(BIN)/lint-imports
 
 bench: .venv/ready-dev
 	@$(SPEAK) -m bench $(ARGS)
@@ -40,9 +41,11 @@ clean:
 .venv/ready: .venv/bin/python requirements.lock
 	@echo "Installing what requirements.lock names …" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(WRAP)
 	@touch $@
 
 .venv/ready-dev: .venv/bin/python requirements-dev.lock
 	@echo "Installing what requirements-dev.lock names …" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(WRAP)
 	@touch $@ .venv/ready

@@ -26,7 +26,7 @@ LONGEST_WAIT: Millis = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the vendor said: `body` is cut at 64 KiB, header names are lower case."""
+    """What the vendor said. Header names are lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -73,8 +73,9 @@ class Wire:
         form: Mapping[str, Any] | None = None,
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        most: int = MOST_OF_AN_ANSWER,
     ) -> Answer | Retry | Rejected | Unknown:
-        """The vendor's answer, whatever its status; else why there is none.
+        """The vendor's answer, whatever its status, cut at `most` bytes; else why there is none.
 
         Retry: nothing was sent. Unknown: it went out, or may have."""
         try:
@@ -85,12 +86,12 @@ class Wire:
                     body = bytearray()
                     async for piece in response.aiter_bytes():
                         body += piece
-                        if len(body) >= MOST_OF_AN_ANSWER:
+                        if len(body) >= most:
                             break
                     return Answer(
                         response.status_code,
                         {name.lower(): value for name, value in response.headers.items()},
-                        bytes(body[:MOST_OF_AN_ANSWER]),
+                        bytes(body[:most]),
                     )
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
             return Retry(f"could not connect ({type(error).__name__})")
