@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -17,7 +18,7 @@ from gateway import plugins
 from gateway.config import files
 from gateway.config.entries import ChannelEntry, Entries, Source, read_channels, read_sources
 from gateway.config.files import Contents
-from gateway.config.problems import Findings
+from gateway.config.problems import OR_DEFAULT, Findings
 from gateway.config.routes import read_routing
 from gateway.contracts import Adapter
 from gateway.errors import BadConfiguration, Problem
@@ -32,7 +33,6 @@ __all__ = ["ChannelEntry", "Configuration", "Plugs", "Refused", "Source", "load"
 
 _HASH_DIGITS: Final = 12
 _UNBUILT: Final = frozenset({"people", "rotations", "escalations", "mutes", "inhibit", "expire", "tests", "retention"})
-_GIVE_DEFAULT: Final = ", or write a default: ${NAME:-…}"
 _OWN: Final = ("public_url", "trusted_proxies", "reopen_within")
 
 
@@ -88,7 +88,7 @@ def load(path: Path, environ: Mapping[str, str], plugs: Plugs | None = None) -> 
         raw = _read(path, contents)
         tree = documents.read(raw, str(path))
         filled = variables.fill(tree.value, environ, reader.text)
-        findings = Findings(str(path), tree, filled.gaps, list(tree.problems))
+        findings = Findings(str(path), tree, filled, list(tree.problems))
         return _compose(filled.value, plugs, findings, contents)
     except BadConfiguration as refusal:
         raise Refused(refusal, contents) from None
@@ -148,21 +148,21 @@ def _compose(top: Mapping[str, Value], plugs: Plugs, findings: Findings, content
         raise BadConfiguration(sorted(findings.problems, key=lambda problem: problem.line))
     return Configuration(
         hash=hash_,
-        sources=entries.sources,
-        channels=entries.channels,
+        sources=MappingProxyType(entries.sources),
+        channels=MappingProxyType(entries.channels),
         routing=routing,
-        sleeping_sources=entries.sleeping_sources,
-        sleeping_channels=entries.sleeping_channels,
+        sleeping_sources=MappingProxyType(entries.sleeping_sources),
+        sleeping_channels=MappingProxyType(entries.sleeping_channels),
         public_url=house.public_url,
         trusted_proxies=house.trusted_proxies,
         reopen_within=house.reopen_within,
-        contents=contents,
+        contents=MappingProxyType(contents),
     )
 
 
 def _house(top: Mapping[str, Value], findings: Findings) -> _House | None:
     for key in _OWN:
-        findings.add_gaps((key,), _GIVE_DEFAULT)
+        findings.add_gaps((key,), OR_DEFAULT)
     try:
         # A block of which nothing is left but its key is not there: its entries are commented out.
         return _House.model_validate({key: value for key, value in top.items() if value is not None})

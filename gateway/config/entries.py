@@ -111,7 +111,8 @@ def _plug(
         if not findings.gaps_in(here):
             findings.add(here, unknown(key, name, known))
     elif key == "kind":
-        findings.add(here, f"is missing; add it, one of {', '.join(sorted(known))}")
+        what = "is missing; add it" if name is None else "must be text"
+        findings.add(here, f"{what}, one of {', '.join(sorted(known))}")
     return None
 
 

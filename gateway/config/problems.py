@@ -17,12 +17,13 @@ from pydantic_core import ErrorDetails
 from gateway.errors import Problem
 from gateway.rules.calendars import suggestion
 from gateway.rules.documents import Place, Tree, Value, dotted
-from gateway.rules.variables import Gap
+from gateway.rules.variables import Filled, Gap
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
 LONGEST_NAME: Final = 64
 
 NOT_YET: Final = "not supported by this version; remove it"
+OR_DEFAULT: Final = ", or write a default: ${NAME:-…}"
 
 _Said: TypeAlias = Mapping[str, Any]
 """pydantic's `ctx`: the limits and words that its own sentence would name."""
@@ -41,14 +42,18 @@ def _choice(what: str, known: Collection[str]) -> str:
 
 @dataclass(slots=True)
 class Findings:
-    """Collects the problems of one file. `unbuilt` are keys that a later version will read."""
+    """Collects the problems of one file: `tree` is what was written, `filled` what the variables made of it."""
 
     file: str
     tree: Tree
-    gaps: tuple[Gap, ...]
+    filled: Filled
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, place: Place, what: str) -> None:
+        """A sentence that names what a variable put there names the variable instead."""
+        for inner, text in self.filled.texts.items():
+            if inner[: len(place)] == place and text:
+                what = what.replace(f"'{text}'", f"'{self._as_written(inner)}'")
         self.problems.append(Problem(self.file, self.tree.line(place), dotted(place), what))
 
     def add_inside(self, place: Place, what: str) -> None:
@@ -66,7 +71,7 @@ class Findings:
 
     def gaps_in(self, place: Place) -> tuple[Gap, ...]:
         """What could not be filled in at this place and below it."""
-        return tuple(gap for gap in self.gaps if gap.place[: len(place)] == place)
+        return tuple(gap for gap in self.filled.gaps if gap.place[: len(place)] == place)
 
     def add_gaps(self, place: Place, remedy: str) -> None:
         """Each variable that is missing here; `remedy` says what else can be done than to set it."""
@@ -107,15 +112,15 @@ class Findings:
         return kept
 
     def _sentence(self, place: Place, fault: ErrorDetails) -> str:
-        if fault["type"] != "missing" and self._is_empty(place):
+        if fault["type"] != "missing" and self._as_written(place) is None:
             return "is empty; give it a value, or remove it"
         return sentence(fault["type"], fault.get("ctx", {}))
 
-    def _is_empty(self, place: Place) -> bool:
-        value: Any = self.tree.value
+    def _as_written(self, place: Place) -> Value:
+        value: Value = self.tree.value
         for step in place:
             value = value[step]
-        return value is None
+        return value
 
 
 def sentence(fault: str, said: _Said) -> str:
@@ -176,17 +181,17 @@ _SENTENCES: Final[Mapping[str, str | Callable[[_Said], str]]] = {
     "greater_than_equal": lambda said: f"must be at least {said['ge']}",
     "less_than": lambda said: f"must be less than {said['lt']}",
     "less_than_equal": lambda said: f"must be at most {said['le']}",
-    "string_too_short": lambda said: f"must have at least {said['min_length']} character(s)",
+    "string_too_short": lambda said: f"must have at least {said['min_length']} characters",
     "string_too_long": lambda said: f"must have at most {said['max_length']} characters",
     "string_pattern_mismatch": lambda said: f"has not the right form, which is {said['pattern']}",
-    "too_short": lambda said: f"must have at least {said['min_length']} entry or more",
+    "too_short": lambda said: f"must have at least {said['min_length']} entries",
     "too_long": lambda said: f"must have at most {said['max_length']} entries",
     **dict.fromkeys(("string_type", "string_sub_type", "string_unicode"), _TEXT),
     **dict.fromkeys(("int_type", "int_parsing", "int_parsing_size", "int_from_float"), _WHOLE),
     **dict.fromkeys(("float_type", "float_parsing", "finite_number", "decimal_parsing", "decimal_type"), _NUMBER),
     **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
     **dict.fromkeys(("dict_type", "mapping_type", "model_type", "model_attributes_type", "dataclass_type"), _MAPPING),
-    **dict.fromkeys(("list_type", "tuple_type", "set_type", "frozen_set_type", "iterable_type"), _LIST),
+    **dict.fromkeys(("list_type", "tuple_type", "set_type", "frozen_set_type", "iterable_type", "sequence_str"), _LIST),
     **dict.fromkeys(
         ("date_type", "date_parsing", "date_from_datetime_parsing"), "is no date; write it like 2026-12-25"
     ),

@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from gateway.config.problems import Findings
+from gateway.config.problems import OR_DEFAULT, Findings
 from gateway.fields import Settings, Texts
 from gateway.rules.calendars import CalendarSettings
 from gateway.rules.documents import Value
@@ -15,7 +15,6 @@ from gateway.rules.routing import RouteSettings, Routing, unknown_names
 
 # Keys of a route that a later version will read.
 _UNBUILT: Final = frozenset({"cooldown", "repeat_every", "only_after", "group_by", "group_wait", "flap"})
-_GIVE_DEFAULT: Final = ", or write a default: ${NAME:-…}"
 _NOWHERE: Final = RouteSettings.model_construct(to=())
 
 
@@ -30,7 +29,7 @@ def read_routing(
 
     `channels` are all names that `to` may say, `sleeping` those of them that are optional and not set."""
     for block in ("routes", "default", "calendars"):
-        findings.add_gaps((block,), _GIVE_DEFAULT)
+        findings.add_gaps((block,), OR_DEFAULT)
     routes = _routes(top.get("routes"), findings)
     default = _default(top.get("default"), findings)
     calendars = _calendars(top.get("calendars"), findings)

@@ -34,16 +34,19 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """The tree's value with its variables in. A text with a gap stays as it was written."""
+    """The tree's value with its variables in. A text with a gap stays as it was written.
+
+    `texts` are those that a variable changed: what stands there now may be a secret."""
 
     value: Value
     gaps: tuple[Gap, ...]
+    texts: Mapping[Place, str]
 
 
 def fill(value: Value, variables: Mapping[str, str], read_file: ReadFile) -> Filled:
     """Put the variables into every text of a tree. Each place with something missing becomes a gap."""
     filling = _Filling(variables, read_file)
-    return Filled(filling.value(value, ()), tuple(filling.gaps))
+    return Filled(filling.value(value, ()), tuple(filling.gaps), filling.texts)
 
 
 class _Missing(Exception):
@@ -57,6 +60,7 @@ class _Filling:
     variables: Mapping[str, str]
     read_file: ReadFile
     gaps: list[Gap] = field(default_factory=list)
+    texts: dict[Place, str] = field(default_factory=dict)
 
     def value(self, value: Value, place: Place) -> Value:
         if isinstance(value, dict):
@@ -76,7 +80,9 @@ class _Filling:
             except _Missing as missing:
                 self.gaps.append(Gap(place, missing.name, str(missing)))
                 whole = False
-        return "".join([*parts, text[end:]]) if whole else text
+        if whole:
+            self.texts[place] = "".join([*parts, text[end:]])
+        return self.texts.get(place, text)
 
     def _looked_up(self, inside: str | None) -> str:
         if inside is not None and inside.startswith(_FILE) and len(inside) > len(_FILE):

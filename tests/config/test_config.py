@@ -1,0 +1,432 @@
+"""routing.yaml as one value, or every reason why it is none."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway import config, plugins
+from gateway.config import Configuration, Plugs, Refused, load, summary
+from gateway.config.problems import sentence
+from gateway.contracts import SourceSettings
+from gateway.errors import BadConfiguration
+
+ROOT = Path(__file__).parent.parent.parent
+BAD = sorted((Path(__file__).parent / "bad").glob("*.yaml"))
+ENVIRON = {"EMPTY": "", "GOOD_URL": "https://hooks.example.com/x", "GOOD_TOKEN": "abc-4711"}
+GOOD = """
+sources:
+  sentry: {adapter: sentry, secret: ["${GOOD_TOKEN}", old-one], labels: {team: web}, limit: 100/s}
+  github: {adapter: github, secret: "${GITHUB_SECRET}", optional: true}
+  open: {adapter: sentry, unauthenticated: true, allow_from: [10.0.0.0/8, "2001:db8::/32"], max_body: 1MiB}
+channels:
+  terminal: {kind: screen, language: ko, pace: none}
+  ops: {kind: slack, webhook_url: "${GOOD_URL}", pace: 20/m, timeout: 5s}
+  audit: {kind: notion, token: "${NOTION_TOKEN}", database_id: "${NOTION_DB:-abc}", optional: true}
+routes:
+  - name: at night
+    match: {severity: ">=critical", during: night}
+    to: [ops, terminal]
+    stop: true
+  - to: audit
+default: terminal
+calendars:
+  night: {time_zone: Asia/Seoul, weekly: [{days: daily, from: "22:00", to: 7:00}]}
+public_url: https://alerts.example.com/
+trusted_proxies: [10.0.0.0/8]
+reopen_within: 5m
+"""
+
+
+class Deaf:
+    """An adapter of a sender that signs nothing."""
+
+    keeps: frozenset[str] = frozenset()
+    max_body = 1
+    signs = False
+
+
+def loaded(folder: Path, text: str | bytes, plugs: Plugs | None = None, **environ: str) -> Configuration:
+    path = folder / "routing.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return load(path, {**ENVIRON, **environ}, plugs)
+
+
+def problems(folder: Path, text: str | bytes, plugs: Plugs | None = None, **environ: str) -> list[str]:
+    """`line: path: what`, without the file's name."""
+    with pytest.raises(BadConfiguration) as refused:
+        loaded(folder, text, plugs, **environ)
+    return [str(problem).removeprefix(f"{folder / 'routing.yaml'}:").strip() for problem in refused.value.problems]
+
+
+# --- a good file --------------------------------------------------------------------------------------
+
+
+def test_a_good_file_is_one_frozen_value(tmp_path: Path) -> None:
+    good = loaded(tmp_path, GOOD)
+    assert list(good.sources) == ["sentry", "open"]
+    assert good.sources["sentry"].adapter is plugins.adapters()["sentry"]
+    assert [secret.get_secret_value() for secret in good.sources["sentry"].settings.secret] == ["abc-4711", "old-one"]
+    assert list(good.channels) == ["terminal", "ops"]
+    assert good.channels["ops"].kind is plugins.channel_kinds()["slack"]
+    assert good.channels["ops"].settings.timeout == 5_000
+    assert good.public_url == "https://alerts.example.com"
+    assert [str(network) for network in good.trusted_proxies] == ["10.0.0.0/8"]
+    assert good.reopen_within == 300_000
+
+
+def test_the_routing_knows_its_routes_its_hour_and_who_sleeps(tmp_path: Path) -> None:
+    routing = loaded(tmp_path, GOOD).routing
+    assert [route.to for route in routing.routes] == [("ops", "terminal"), ("audit",)]
+    assert routing.default == ("terminal",)
+    assert list(routing.calendars) == ["night"]
+    assert routing.sleeping == {"audit"}
+    assert routing.configuration == hashlib.sha256(GOOD.encode()).hexdigest()[:12]
+
+
+def test_the_hash_is_of_the_bytes_of_the_file(tmp_path: Path) -> None:
+    good = loaded(tmp_path, GOOD)
+    assert good.hash == hashlib.sha256(GOOD.encode()).hexdigest()[:12]
+    assert loaded(tmp_path, GOOD + "\n").hash != good.hash
+
+
+def test_what_is_optional_sleeps_while_its_variables_are_not_set(tmp_path: Path) -> None:
+    good = loaded(tmp_path, GOOD)
+    assert good.sleeping_sources == {"github": ("GITHUB_SECRET",)}
+    assert good.sleeping_channels == {"audit": ("NOTION_TOKEN",)}
+    awake = loaded(tmp_path, GOOD, GITHUB_SECRET="s", NOTION_TOKEN="ntn_1")
+    assert {*awake.sources} >= {"github"}
+    assert {*awake.channels} >= {"audit"}
+    assert not awake.sleeping_sources
+    assert not awake.routing.sleeping
+
+
+def test_the_summary_counts_and_says_what_sleeps_and_why(tmp_path: Path) -> None:
+    good = loaded(tmp_path, GOOD + "\n# the end\n")
+    assert summary(good) == (
+        f"2 sources, 2 channels, 2 routes; configuration {good.hash}\n"
+        "source github sleeps until GITHUB_SECRET is set\n"
+        "channel audit sleeps until NOTION_TOKEN is set"
+    )
+
+
+def test_the_summary_names_every_variable_that_is_waited_for(tmp_path: Path) -> None:
+    text = 'channels:\n  a: {kind: slack, webhook_url: "${A}/${B}/${A}/${file:gone}", optional: true}\n'
+    assert summary(loaded(tmp_path, text)).endswith("channel a sleeps until A, B and file:gone is set")
+
+
+def test_a_file_with_little_in_it_is_good(tmp_path: Path) -> None:
+    good = loaded(tmp_path, "channels:\n  terminal: {kind: screen}\nroutes:\nsources:\n# nothing yet\n")
+    assert good.routing.routes == ()
+    assert good.reopen_within == 600_000
+    assert good.public_url == ""
+    assert summary(good).startswith("0 sources, 1 channel, 0 routes;")
+
+
+def test_the_shipped_file_starts_with_nothing_but_a_token() -> None:
+    if "generic" not in plugins.adapters():
+        pytest.skip("there is no adapter 'generic'")
+    good = load(ROOT / "routing.yaml", {"TOCSIN_TOKEN": "t"})
+    assert list(good.sources) == ["generic"]
+    assert list(good.channels) == ["terminal"]
+    assert set(good.sleeping_sources) == {"sentry", "hetrixtools", "github"}
+    assert good.sleeping_channels == {
+        "ops-slack": ("SLACK_WEBHOOK_URL",),
+        "oncall-tg": ("TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID"),
+        "audit": ("NOTION_TOKEN", "NOTION_DATABASE_ID"),
+    }
+
+
+def test_the_shipped_file_wakes_up_with_its_variables() -> None:
+    if "generic" not in plugins.adapters():
+        pytest.skip("there is no adapter 'generic'")
+    names = re.findall(r'"\$\{([A-Z_]+)\}"', (ROOT / "routing.yaml").read_text())
+    values = {
+        "SLACK_WEBHOOK_URL": "https://hooks.example.com/services/x",
+        "TELEGRAM_BOT_TOKEN": "1234567:" + "A" * 35,
+        "TELEGRAM_CHAT_ID": "-1001234567890",
+    }
+    good = load(ROOT / "routing.yaml", {name: values.get(name, name.lower()) for name in names if name != "NAME"})
+    assert not good.sleeping_sources
+    assert not good.sleeping_channels
+    assert {target for route in good.routing.routes for target in route.to} == set(good.channels)
+
+
+# --- secrets in files ---------------------------------------------------------------------------------
+
+
+def test_a_secret_may_stand_in_a_file_beside_or_far_away(tmp_path: Path) -> None:
+    (tmp_path / "near").write_text("near-secret\n")
+    far = tmp_path / "run" / "secrets"
+    far.mkdir(parents=True)
+    (far / "x").write_text("far-secret")
+    text = f'sources:\n  sentry: {{adapter: sentry, secret: ["${{file:near}}", "${{file:{far / "x"}}}"]}}\n'
+    good = loaded(tmp_path, text)
+    assert [secret.get_secret_value() for secret in good.sources["sentry"].settings.secret] == [
+        "near-secret",
+        "far-secret",
+    ]
+    assert good.files == (tmp_path / "routing.yaml", tmp_path / "near", far / "x")
+    assert all(good.contents.values())
+
+
+def test_a_refusal_names_the_files_to_watch_too(tmp_path: Path) -> None:
+    text = 'sources:\n  sentry: {adapter: sentry, secret: "${file:gone}"}\n'
+    with pytest.raises(Refused) as refused:
+        loaded(tmp_path, text)
+    assert list(refused.value.contents) == [tmp_path / "routing.yaml", tmp_path / "gone"]
+    assert refused.value.contents[tmp_path / "gone"] == ""
+
+
+def test_a_secret_file_that_is_no_text_or_too_large_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    (tmp_path / "large").write_text("x" * (1024 * 1024 + 1))
+    text = (
+        'sources:\n  a: {adapter: sentry, secret: "${file:binary}"}\n  b: {adapter: sentry, secret: "${file:large}"}\n'
+    )
+    said = problems(tmp_path, text)
+    assert said[0].startswith("2: sources.a.secret: the file binary is not UTF-8 text, or is over 1 MiB")
+    assert said[1].startswith("3: sources.b.secret: the file large is not UTF-8 text, or is over 1 MiB")
+
+
+def test_a_secret_path_that_no_system_takes_is_refused(tmp_path: Path) -> None:
+    long = "x" * 5_000
+    said = problems(tmp_path, f'sources:\n  a: {{adapter: sentry, secret: "${{file:{long}}}"}}\n')
+    assert "cannot be read" in said[0]
+    assert problems(tmp_path, 'sources:\n  a: {adapter: sentry, secret: "${file:a\\0b}"}\n')
+
+
+# --- a bad file ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)
+def test_a_bad_file_is_refused_with_exactly_the_problems_at_its_top(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    expected = [line.removeprefix("# ") for line in lines if re.match(r"# \d+: ", line)]
+    with pytest.raises(BadConfiguration) as refused:
+        load(path, ENVIRON)
+    said = [str(problem).removeprefix(f"{path}:") for problem in refused.value.problems]
+    for is_said, is_expected in zip(said, expected, strict=True):
+        assert is_said == is_expected or (
+            is_expected.endswith("…") and is_said.startswith(is_expected.removesuffix("…"))
+        )
+
+
+def test_there_are_more_than_fifty_bad_files() -> None:
+    assert len(BAD) > 50
+
+
+def test_problems_name_the_file_as_it_was_named_and_stand_in_its_order(tmp_path: Path) -> None:
+    with pytest.raises(BadConfiguration) as refused:
+        loaded(tmp_path, "routes:\n  - to: x\nchannels:\n  a: {kind: screan}\n")
+    assert str(refused.value) == (
+        f"{tmp_path}/routing.yaml:2: routes.0.to: unknown channel 'x'; did you mean 'a'?\n"
+        f"{tmp_path}/routing.yaml:4: channels.a.kind: unknown kind 'screan'; did you mean 'screen'?"
+    ).replace("; did you mean 'a'?", "; there are a")
+
+
+def test_a_file_that_is_not_there_says_how_to_name_one(tmp_path: Path) -> None:
+    for path in (tmp_path / "gone.yaml", tmp_path):
+        with pytest.raises(Refused, match=r"cannot be read .*--config or TOCSIN_CONFIG"):
+            load(path, {})
+
+
+@pytest.mark.parametrize("raw", [b"a: \xff", b"a: \x00", b"\xff\xfea\x00:\x00", b"x" * 2_000_000])
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path, raw: bytes) -> None:
+    assert len(problems(tmp_path, raw)) == 1
+
+
+def test_a_secret_for_a_sender_that_signs_nothing_is_refused(tmp_path: Path) -> None:
+    plugs = Plugs({"deaf": Deaf()}, {})  # type: ignore[dict-item]
+    text = "sources:\n  a: {adapter: deaf, secret: s, token: t}\n  b: {adapter: deaf}\n"
+    assert problems(tmp_path, text, plugs) == [
+        "2: sources.a.secret: deaf signs nothing, so that a secret proves nothing; use token instead",
+        "3: sources.b: has no credential; add token, or write unauthenticated: true to take bodies from anyone",
+    ]
+
+
+def test_two_generic_sources_may_not_share_a_credential(tmp_path: Path) -> None:
+    adapter: Any = SimpleNamespace(signs=True)
+    plugs = Plugs({"generic": adapter, "other": adapter}, {})
+    text = (
+        "sources:\n  one: {adapter: generic, token: t-4711}\n  two: {adapter: generic, secret: [x, t-4711]}\n"
+        "  three: {adapter: other, token: t-4711}\n  four: {adapter: generic, token: [z, z]}\n"
+    )
+    (said,) = problems(tmp_path, text, plugs)
+    assert said.startswith("3: sources.two.secret: is the same as that of source 'one'")
+    assert "4711" not in said
+
+
+@pytest.mark.parametrize(
+    ("fault", "said", "words"),
+    [
+        ("enum", {"expected": "'a' or 'b'"}, "must be 'a' or 'b'"),
+        ("assertion_error", {"error": AssertionError("is odd")}, "is odd"),
+        ("greater_than", {"gt": 0}, "must be more than 0"),
+        ("greater_than_equal", {"ge": 1}, "must be at least 1"),
+        ("less_than", {"lt": 9}, "must be less than 9"),
+        ("less_than_equal", {"le": 9}, "must be at most 9"),
+        ("string_too_short", {"min_length": 2}, "must have at least 2 characters"),
+        ("string_too_long", {"max_length": 9}, "must have at most 9 characters"),
+        ("string_pattern_mismatch", {"pattern": "^a+$"}, "has not the right form, which is ^a+$"),
+        ("too_short", {"min_length": 2}, "must have at least 2 entries"),
+        ("too_long", {"max_length": 9}, "must have at most 9 entries"),
+        ("float_parsing", {}, "must be a number"),
+    ],
+)
+def test_limits_are_told_in_words(fault: str, said: dict[str, object], words: str) -> None:
+    assert sentence(fault, said) == words
+
+
+def test_a_fault_of_an_unforeseen_kind_still_has_a_sentence() -> None:
+    assert sentence("date_from_datetime_inexact", {}) == "is not usable here (date from datetime inexact)"
+
+
+# --- no problem prints a value ------------------------------------------------------------------------
+
+CANARIES = (
+    "https://canary.example.com/4711",
+    "canary@example.com",
+    "+82 canary",
+    "canary:4711/x",
+    "discord://canary/4711",
+    "whsec_canary4711!",
+    "xoxb-canary-4711",
+)
+REFERENCES = {"adapter", "kind"}
+"""Like `to`, `default` and `during`: a wrong value is repeated where it looks like a name, to show the slip."""
+
+
+def planted(canary: str) -> list[str]:
+    """Configurations with the canary at every place where a person could put it, right or wrong."""
+    values = (canary, [canary], {"a": canary}, {"from": canary}, [[canary]], {"a": [canary]})
+    bad = [each for value in values for each in with_value(value)]
+    if not re.fullmatch(r"[a-z0-9_-]+", canary):
+        bad += [{"routes": [{"to": [canary]}]}, {"default": canary}, {"sources": {"x": {"adapter": canary}}}]
+        bad += [{"channels": {"x": {"kind": canary}}}, {"channels": {canary: {"kind": "screen"}}}]
+        bad += [{"channels": {"x": {"kind": "slack", f"webhook_url:{canary}": None}}}]
+        bad += [{"channels": {"x": {"kind": "screen"}}, "routes": [{"to": "x", "match": {"during": canary}}]}]
+    # JSON is YAML, and quicker to write.
+    return [json.dumps({**each, "unknown": "1"}, ensure_ascii=False) for each in bad]
+
+
+def with_value(value: object) -> Iterator[dict[str, object]]:
+    """The same value at each key that is no reference: once alone in its block, once in all of them."""
+    for name, kind in plugins.channel_kinds().items():
+        keys = {info.alias or key for key, info in kind.settings.model_fields.items()} - REFERENCES
+        for filled in (*([key] for key in keys), keys):
+            yield {"channels": {"x": {"kind": name, **dict.fromkeys(filled, value)}}}
+    for adapter in plugins.adapters():
+        for key in SourceSettings.model_fields.keys() - REFERENCES:
+            yield {"sources": {"x": {"adapter": adapter, key: value}}}
+    for key in ("public_url", "trusted_proxies", "reopen_within", "sources", "channels", "routes", "calendars"):
+        yield {key: value}
+    for key in ("time_zone", "weekly", "dates", "except"):
+        yield {"calendars": {"x": {key: value}}}
+    for key in ("severity", "source", "labels", "not", "nonsense"):
+        yield {"channels": {"x": {"kind": "screen"}}, "routes": [{"to": "x", "match": {key: value}}]}
+
+
+@pytest.mark.parametrize("canary", CANARIES)
+def test_no_problem_prints_a_value(tmp_path: Path, canary: str) -> None:
+    for text in planted(canary):
+        said = problems(tmp_path, text)
+        assert not any("canary" in line or "4711" in line for line in said), (text, said)
+
+
+@pytest.mark.parametrize("canary", [*CANARIES, "canary", "4711"])
+def test_no_problem_prints_what_a_variable_holds(tmp_path: Path, canary: str) -> None:
+    for text in planted("${PLANTED}"):
+        for line in problems(tmp_path, text, PLANTED=canary):
+            assert "canary" not in line, (text, line)
+    for text in ('routes: [{to: ["${PLANTED}"]}]', 'sources: {x: {adapter: "${PLANTED}", token: t}}'):
+        assert any("PLANTED" in line or "names no" in line for line in problems(tmp_path, text, PLANTED=canary))
+
+
+@pytest.mark.parametrize("mark", ["", "'", '"', "&", "*", "!", "@", "[", "{", "? ", "- ", "|9 ", "%", "`", "{{"])
+def test_no_syntax_error_prints_a_value(tmp_path: Path, mark: str) -> None:
+    for tail in ("", "\n - x", ": y", "\n\t- z", "'", "}"):
+        text = f"channels:\n  ops:\n    kind: slack\n    webhook_url: {mark}https://canary/4711{tail}\nroutes: ["
+        assert not any("canary" in line for line in problems(tmp_path, text))
+
+
+# --- any file -----------------------------------------------------------------------------------------
+
+_WORDS = st.sampled_from(
+    re.split(
+        r"\s+",
+        """sources channels routes calendars default adapter kind secret token optional true false sentry github screen
+        slack email notion webhook telegram apprise to match severity >=error during night time_zone Asia/Seoul weekly
+        days mon-fri from 09:00 labels templates pace 1/s timeout 5s properties Date occurred_at url ${X} ${ ${EMPTY}
+        $${X} ${file:/nonexistent} https://x.example/ chat_id -100123 port 25 unauthenticated public_url ? . not""",
+    )
+)
+_TREES = st.recursive(
+    _WORDS | st.none() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_WORDS | st.text(max_size=3), inner, max_size=4),
+    max_leaves=12,
+)
+_ENTRIES = st.dictionaries(
+    st.sampled_from(["a", "night", "B"]), st.dictionaries(_WORDS, _TREES, max_size=6), max_size=2
+)
+_FILES = st.fixed_dictionaries(
+    {},
+    optional={
+        "sources": _ENTRIES | _TREES,
+        "channels": _ENTRIES | _TREES,
+        "routes": st.lists(st.dictionaries(_WORDS, _TREES, max_size=4), max_size=2) | _TREES,
+        "calendars": _ENTRIES | _TREES,
+        "default": _TREES,
+        "public_url": _TREES,
+        "trusted_proxies": _TREES,
+        "reopen_within": _TREES,
+    },
+)
+_quiet = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+
+
+def is_loaded_or_refused(folder: Path, text: str | bytes) -> bool:
+    """Whether every problem, if there is one, names a line that is there and says what is wrong."""
+    try:
+        loaded(folder, text)
+    except BadConfiguration as refused:
+        lines = (text if isinstance(text, bytes) else text.encode()).count(b"\n") + 2
+        return any(refused.problems) and all(0 <= each.line <= lines and each.what for each in refused.problems)
+    return True
+
+
+@_quiet
+@given(tree=_FILES)
+def test_any_tree_is_loaded_or_refused(tmp_path: Path, tree: Mapping[str, object]) -> None:
+    assert is_loaded_or_refused(
+        tmp_path, yaml.dump(tree, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), allow_unicode=True)
+    )
+
+
+@_quiet
+@given(st.data())
+def test_any_damage_to_a_good_file_is_loaded_or_refused(tmp_path: Path, data: st.DataObject) -> None:
+    text = GOOD
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(text)))
+        end = min(len(text), start + data.draw(st.integers(0, 12)))
+        new = data.draw(
+            st.text(max_size=4)
+            | st.sampled_from(["\n", ": ", "- ", "  ", "{", "}", "[", "]", '"', "&a ", "*a", "!a ", "${"])
+        )
+        text = text[:start] + new + text[end:]
+    assert is_loaded_or_refused(tmp_path, text.encode("utf-8", "surrogatepass"))
+
+
+def test_the_package_says_what_others_may_use() -> None:
+    assert all(hasattr(config, name) for name in config.__all__)
