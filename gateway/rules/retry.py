@@ -133,7 +133,7 @@ def _again(
 def _delay(tries: int, after: Millis | None, jitter: float) -> Millis:
     """Between what the vendor asked for and a fifth more: equal waits would come back as one crowd."""
     asked = _asked(after)
-    return round(asked * (1 + 0.2 * jitter)) if asked else backoff(tries, jitter)
+    return asked + int(asked * 0.2 * jitter) if asked else backoff(tries, jitter)
 
 
 def _asked(after: Millis | None) -> Millis:

@@ -32,8 +32,10 @@ FAULTS: Final = (
 RUN: Final = "_run"
 _EACH: Final = "_each"
 _SOURCE_MOST: Final = 8_192
-_MEANS: Final = 20_000
-"""What one rendering may spend: each round of a loop the size of its body, a filter by what it reads."""
+_ROUND: Final = 4
+"""What a round of a loop costs beside its body."""
+_MEANS: Final = 10_000
+"""What one rendering may spend: each round of a loop by the size of its body, a filter by what it reads."""
 
 
 @dataclass(slots=True)
@@ -138,7 +140,7 @@ def _each(context: Context, items: object, size: int) -> Iterator[object]:
     if not isinstance(items, dict | list | tuple | Undefined):
         raise TypeError("this cannot be looped over")
     for item in items:
-        context[RUN].spend(size)
+        context[RUN].spend(_ROUND + size)
         yield item
 
 

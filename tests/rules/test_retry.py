@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.model import Delivery, Receipt, Rejected, Retry, Sent, Unknown
@@ -56,6 +56,7 @@ class TestRetry:
         assert waits[-1] == HOUR
 
     @given(st.integers(1_000, HOUR), JITTERS, st.integers(0, 40))
+    @example(1_353, 0.999_999, 0)
     def test_the_next_attempt_lies_between_what_was_asked_for_and_a_fifth_more(
         self, asked: int, jitter: float, tries: int
     ) -> None:
