@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from adapters import _shapes
@@ -130,6 +131,7 @@ def _scalars(document: Mapping[str, Json]) -> Iterator[tuple[int, str, str, Json
                 yield depth, parent, key, value
 
 
+@lru_cache(maxsize=4_096)
 def plain(key: str) -> str:
     """`Problem URL`, `problem_url`, `problemUrl` → `problemurl`."""
     return _PLAIN.sub("", key.lower())

@@ -47,6 +47,7 @@ _LEVELS: Final = {
     "blocker": Severity.CRITICAL,
 }
 _FEW: Final = 5
+_LONGEST: Final = 500
 _WORD = re.compile(r"[^\W_]+")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _RECOVERED = re.compile(
@@ -62,7 +63,7 @@ _A_TEST = re.compile(r"(?:test|testing)(?: (?:webhook|notification|alert|message
 
 def tokens(words: str) -> list[str]:
     """`ALERT_RECOVERY`, `check.down`, `alertRecovered` → the words in them, in lower case."""
-    return [word.lower() for word in _WORD.findall(_HUMP.sub(" ", words[:500]))]
+    return [word.lower() for word in _WORD.findall(_HUMP.sub(" ", words[:_LONGEST]))]
 
 
 def verdict(words: str) -> Verdict | None:
@@ -82,7 +83,9 @@ def verdict(words: str) -> Verdict | None:
 def told_over(sentence: str) -> Verdict | None:
     """`resolved` where a sentence says beyond doubt that it is over. Careful: who is wrongly told "resolved"
     is told nothing at all."""
-    return "resolved" if _RECOVERED.search(sentence) and not _DENIED.search(sentence) else None
+    # The beginning is enough, and a megabyte of brackets must not keep the expression busy.
+    beginning = sentence[:_LONGEST]
+    return "resolved" if _RECOVERED.search(beginning) and not _DENIED.search(beginning) else None
 
 
 def flag(value: Json, good: bool) -> Verdict | None:

@@ -33,6 +33,7 @@ class Generic:
     """See `gateway.contracts.Adapter`."""
 
     # The body says it all; these two are kept for people who look for the sender.
+    signs: Final = True
     keeps: Final = frozenset(("webhook-id", "user-agent"))
     max_body: Final = 1024 * 1024
 

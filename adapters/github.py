@@ -80,6 +80,7 @@ _SIGNS: Final[tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]] = (
 class GitHub:
     """See `gateway.contracts.Adapter`."""
 
+    signs: Final = True
     keeps: Final = frozenset(("x-github-event", "x-github-delivery", "x-github-hook-id"))
     max_body: Final = 25 * 1024 * 1024
 

@@ -39,6 +39,7 @@ _DOWN, _UP, _AT_REST = ("offline", "down"), ("online", "up"), ("maintenance", "p
 
 
 class _HetrixTools:
+    signs = False
     keeps: frozenset[str] = frozenset()
     max_body: int = 1_048_576
 

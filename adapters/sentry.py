@@ -27,6 +27,7 @@ Reader: TypeAlias = Callable[[Json, Millis | None], list[Alert]]
 
 class _Sentry:
     # The Request-ID is no idempotency key (a retry has a new one): it finds the request in Sentry's own log.
+    signs = True
     keeps: frozenset[str] = frozenset({RESOURCE, TIMESTAMP, "request-id"})
     max_body: int = 1_048_576
 

@@ -72,11 +72,18 @@ Admission: TypeAlias = Keep | Handshake
 class Adapter(Protocol):
     """Verifies and reads one vendor's requests. Pure: no I/O, no clock. Header names are lower case.
 
+    `signs`: whether this vendor signs at all; one that does not needs a token.
     `keeps` names the headers that `parse` needs: they are stored, so none may hold a credential.
     `max_body` is the default cap in bytes."""
 
-    keeps: frozenset[str]
-    max_body: int
+    @property
+    def signs(self) -> bool: ...
+
+    @property
+    def keeps(self) -> frozenset[str]: ...
+
+    @property
+    def max_body(self) -> int: ...
 
     def signed(self, headers: Mapping[str, str]) -> bool:
         """Whether the request carries a signature, good or bad: then it is judged by that alone."""

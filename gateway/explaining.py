@@ -13,7 +13,7 @@ from gateway.contracts import Surroundings
 from gateway.errors import NotFound, Unreadable
 from gateway.model import Alert, Change, Delivery, Event, Incident, Json, Millis
 from gateway.plugins import adapters
-from gateway.rules import reading, templates, wording
+from gateway.rules import reading, wording
 from gateway.rules.lifecycle import fold
 from gateway.rules.routing import plan
 from gateway.rules.shapes import plan_json, rfc3339
@@ -52,7 +52,11 @@ def explain(
 def voice_of(entry: ChannelEntry, escape: Callable[[str], str], public_url: str) -> wording.Voice:
     """The words of one channel: its language and its own templates."""
     own = entry.settings.templates
-    compiled = templates.compile(own.title, own.body) if own.title is not None or own.body is not None else None
+    compiled = None
+    if own.title is not None or own.body is not None:
+        from gateway.rules import templates  # Jinja costs 70 ms: only where somebody has templates
+
+        compiled = templates.compile(own.title, own.body)
     return wording.Voice(entry.name, entry.settings.language, compiled, escape, public_url)
 
 

@@ -186,7 +186,7 @@ class Pipeline:
                 Claim(
                     delivery,
                     incidents[delivery.incident],
-                    tuple(change for change in history[delivery.incident] if change.revision > delivery.said),
+                    tuple(change for change in history[delivery.incident] if change.revision >= delivery.said),
                     links.get(delivery.incident, {}),
                 )
                 for delivery in claimed

@@ -23,7 +23,7 @@ Connect: TypeAlias = Callable[[Any, Surroundings], Channel]
 """(the channel's own settings, surroundings) → a channel that has opened nothing yet."""
 
 _Plug = TypeVar("_Plug")
-_ADAPTER_PARTS: Final = ("keeps", "max_body", "signed", "verify", "admit", "parse")
+_ADAPTER_PARTS: Final = ("signs", "keeps", "max_body", "signed", "verify", "admit", "parse")
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,8 @@ class Outlet:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One delivery taken to be said, with all that its message is composed of."""
+    """One delivery taken to be said, with all that its message is composed of. `since` begins with the change
+    that was said last, where there is one."""
 
     delivery: Delivery
     incident: Incident

@@ -170,8 +170,8 @@ class Lane:
 
     def _room(self, now: Millis) -> tuple[int, float]:
         """How many may start now; if none, how many seconds until that may change."""
-        rest = self._health.rest_until - now
-        if 0 < rest <= retry.HOUR:
+        rest = retry.resting(self._health, now)
+        if rest:
             return 0, rest / 1000
         paced = self._pacer.wait(now)
         if paced:

@@ -133,12 +133,26 @@ def _validated(
     except ValidationError as error:
         findings.add_refusal(place, error, model, unbuilt=_UNBUILT, asleep=asleep)
         return None
+    if isinstance(settings, ChannelSettings) and not asleep:
+        _check_templates(place, settings, findings)
     if not asleep:
         for name, info in type(settings).model_fields.items():
             for secret in _secrets(getattr(settings, name)):
                 if not secret.get_secret_value():
                     findings.add((*place, info.alias or name), "is empty; give it a value, or remove it")
     return settings
+
+
+def _check_templates(place: Place, settings: ChannelSettings, findings: Findings) -> None:
+    own = settings.templates
+    if own.title is None and own.body is None:
+        return
+    from gateway.rules import templates  # Jinja costs 70 ms: only where somebody has templates
+
+    try:
+        templates.compile(own.title, own.body)
+    except ValueError as wrong:
+        findings.add((*place, "templates"), str(wrong))
 
 
 def _secrets(value: object) -> list[SecretStr]:
@@ -149,19 +163,13 @@ def _secrets(value: object) -> list[SecretStr]:
 def _check_credentials(
     place: Place, settings: SourceSettings, adapter_name: str, adapter: Adapter, findings: Findings
 ) -> None:
-    signs = _signs(adapter)
-    if settings.secret and not signs:
+    if settings.secret and not adapter.signs:
         what = f"{adapter_name} signs nothing, so that a secret proves nothing; use token instead"
         findings.add((*place, "secret"), what)
     elif not (settings.secret or settings.token or settings.unauthenticated):
-        credential = "secret or token" if signs else "token"
+        credential = "secret or token" if adapter.signs else "token"
         what = f"has no credential; add {credential}, or write unauthenticated: true to take bodies from anyone"
         findings.add(place, what)
-
-
-def _signs(adapter: Adapter) -> bool:
-    """Whether this vendor signs at all. HetrixTools does not: its adapter says so by `signs = False`."""
-    return bool(getattr(adapter, "signs", True))
 
 
 def _check_shared_credentials(sources: Mapping[str, Source], findings: Findings) -> None:

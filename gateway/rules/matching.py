@@ -275,7 +275,8 @@ def _expression(pattern: str) -> Any:
     try:
         return re2.compile(pattern.encode("utf-8", "replace"), options)
     except re2.error as error:
-        why = error.args[0].decode("utf-8", "replace")
+        # Behind the colon RE2 repeats a piece of the expression: the line shows it, the sentence need not.
+        why = error.args[0].decode("utf-8", "replace").partition(":")[0]
         foreign = why.startswith(("invalid perl operator", "invalid escape sequence"))
         hint = "; RE2 has no look-around and no backreferences" if foreign else ""
         raise ValueError(f"is no RE2 expression: {why}{hint}") from None

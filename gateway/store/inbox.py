@@ -21,7 +21,7 @@ _BURN = _NEW_KEY.on_conflict_do_update(
     index_elements=[seen.c.source, seen.c.key],
     set_={"event_id": _NEW_KEY.excluded.event_id, "until": _NEW_KEY.excluded.until},
     where=seen.c.until < sa.bindparam("now"),
-).returning(seen.c.source, seen.c.key)
+)
 _WAITING = sa.select(events).where(events.c.state == "waiting").order_by(events.c.id).limit(sa.bindparam("most"))
 _FINISH = (
     sa.update(events)
@@ -54,20 +54,18 @@ async def _burn(
     entries: Sequence[tuple[Event, str | None, Millis]],
     firsts: Mapping[tuple[str, str], str],
 ) -> dict[tuple[str, str], str]:
-    """Burn each key for the first event that brings it. The keys that somebody owned before, and who."""
+    """Burn each key for the first event that brings it. Who owns the keys now, or {} where all of them are new."""
+    now = min(event.received_at for event, _, _ in entries)
     rows = [
-        {"source": event.source, "key": key, "event_id": event.id, "until": until}
+        {"source": event.source, "key": key, "event_id": event.id, "until": until, "now": now}
         for event, key, until in entries
         if key is not None and firsts[event.source, key] == event.id
     ]
-    now = min(event.received_at for event, _, _ in entries)
-    statement = _BURN.values(rows)
-    burned = {(source, key) for source, key in await connection.execute(statement, {"now": now})}
-    lost = [(row["source"], row["key"]) for row in rows if (row["source"], row["key"]) not in burned]
-    if not lost:
+    if (await connection.execute(_BURN, rows)).rowcount == len(rows):
         return {}
+    wanted = [(row["source"], row["key"]) for row in rows]
     owners = await connection.execute(
-        sa.select(seen.c.source, seen.c.key, seen.c.event_id).where(sa.tuple_(seen.c.source, seen.c.key).in_(lost))
+        sa.select(seen.c.source, seen.c.key, seen.c.event_id).where(sa.tuple_(seen.c.source, seen.c.key).in_(wanted))
     )
     return {(source, key): owner for source, key, owner in owners}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+import time
 from typing import Any
 
 import pytest
@@ -650,6 +651,13 @@ def test_what_is_too_much_is_cut() -> None:
     for _ in range(30):
         deep = {"inner": deep}
     assert one(deep).title == "message: bottom"
+
+
+@pytest.mark.parametrize("noise", ["[", "is ", "has been ", "](", "\n"])
+def test_a_long_text_made_to_keep_us_busy_is_read_at_once(noise: str) -> None:
+    begun = time.perf_counter()
+    assert one({"message": f"It burns {noise * 200_000}"}).title.startswith("It burns")
+    assert time.perf_counter() - begun < 2
 
 
 # --- whatever arrives ----------------------------------------------------------------------------------
