@@ -5,78 +5,90 @@ Append-only: nothing here is ever rewritten."""
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.contracts import Statement
 from gateway.model import Alert, Change, Json, Severity
 from gateway.rules.shapes import plan_json
+from gateway.store.driver import Connection, Prepared, among, listed
 from gateway.store.schema import alerts, changes
+
+_ADD = Prepared(sa.insert(changes))
+_ADD_STATEMENT = Prepared(sa.insert(alerts))
+_OF = Prepared(
+    sa.select(*[column for column in changes.c if column.name != "decision"])
+    .where(among(changes.c.incident_id, "ids"))
+    .order_by(changes.c.incident_id, changes.c.revision)
+)
+_STORY = Prepared(
+    sa.select(changes).where(changes.c.incident_id == sa.bindparam("incident")).order_by(changes.c.revision)
+)
+_NEWEST = sa.select(alerts).order_by(alerts.c.id.desc()).limit(sa.bindparam("most"))
+_OF_EVENT = Prepared(_NEWEST.where(alerts.c.event_id == sa.bindparam("name")))
+_OF_INCIDENT = Prepared(_NEWEST.where(alerts.c.incident_id == sa.bindparam("name")))
+_OF_EVENTS = Prepared(sa.select(alerts).where(among(alerts.c.event_id, "ids")).order_by(alerts.c.id))
+_FORGET = Prepared(sa.delete(alerts).where(alerts.c.event_id == sa.bindparam("event")))
 
 
 class Changes:
     """The history of one transaction. See `contracts.Changes`."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def record(self, moved: Sequence[Change], statements: Sequence[Statement]) -> None:
         if moved:
-            await self._connection.execute(sa.insert(changes), [_row(change) for change in moved])
+            await self._connection.many(_ADD, [_row(change) for change in moved])
         if statements:
-            await self._connection.execute(sa.insert(alerts), [_statement_row(one) for one in statements])
+            await self._connection.many(_ADD_STATEMENT, [_statement_row(one) for one in statements])
 
     async def of(self, incidents: Collection[str]) -> dict[str, list[Change]]:
         found: dict[str, list[Change]] = {id_: [] for id_ in incidents}
-        query = sa.select(*[column for column in changes.c if column.name != "decision"])
-        query = query.where(changes.c.incident_id.in_(sorted(incidents)))
-        for row in await self._connection.execute(query.order_by(changes.c.incident_id, changes.c.revision)):
-            found[row.incident_id].append(_change(row))
+        for row in await self._connection.all(_OF, {"ids": listed(incidents)}):
+            found[row["incident_id"]].append(_change(row))
         return found
 
     async def story(self, incident: str) -> list[tuple[Change, Json]]:
         """Every change of one incident, oldest first, each with its decision in the public shape, or None."""
-        query = sa.select(changes).where(changes.c.incident_id == incident).order_by(changes.c.revision)
         return [
-            (_change(row), None if row.decision is None else json.loads(row.decision))
-            for row in await self._connection.execute(query)
+            (_change(row), None if row["decision"] is None else json.loads(row["decision"]))
+            for row in await self._connection.all(_STORY, {"incident": incident})
         ]
 
     async def statements(
         self, *, event: str | None = None, incident: str | None = None, most: int = 200
     ) -> list[Statement]:
         """What an event said, or the newest things said of an incident; oldest first."""
-        column = alerts.c.event_id == event if event is not None else alerts.c.incident_id == incident
-        query = sa.select(alerts).where(column).order_by(alerts.c.id.desc()).limit(most)
-        rows = (await self._connection.execute(query)).all()
+        statement, name = (_OF_EVENT, event) if event is not None else (_OF_INCIDENT, incident)
+        rows = await self._connection.all(statement, {"name": name, "most": most})
         return [_statement(row) for row in reversed(rows)]
 
     async def statements_of(self, events: Collection[str]) -> dict[str, list[Statement]]:
         found: dict[str, list[Statement]] = {id_: [] for id_ in events}
-        query = sa.select(alerts).where(alerts.c.event_id.in_(sorted(events))).order_by(alerts.c.id)
-        for row in await self._connection.execute(query):
-            found[row.event_id].append(_statement(row))
+        for row in await self._connection.all(_OF_EVENTS, {"ids": listed(events)}):
+            found[row["event_id"]].append(_statement(row))
         return found
 
     async def forget_statements(self, event: str) -> None:
         """Before an event is read again by force: its old statements would count twice on its face."""
-        await self._connection.execute(sa.delete(alerts).where(alerts.c.event_id == event))
+        await self._connection.run(_FORGET, {"event": event})
 
 
-def _change(row: Any) -> Change:
+def _change(row: sqlite3.Row) -> Change:
     return Change(
-        id=row.id,
-        incident=row.incident_id,
-        revision=row.revision,
-        at=row.at,
-        what=row.what,
-        state=row.state,
-        severity=Severity(row.severity),
-        by=row.by,
-        note=row.note,
+        id=row["id"],
+        incident=row["incident_id"],
+        revision=row["revision"],
+        at=row["at"],
+        what=row["what"],
+        state=row["state"],
+        severity=Severity(row["severity"]),
+        by=row["by"],
+        note=row["note"],
     )
 
 
@@ -127,7 +139,7 @@ def _statement_row(one: Statement) -> dict[str, Any]:
     }
 
 
-def _statement(row: Any) -> Statement:
-    values = json.loads(row.alert)
+def _statement(row: sqlite3.Row) -> Statement:
+    values = json.loads(row["alert"])
     values["severity"] = Severity[values["severity"].upper()]
-    return Statement(row.id, row.event_id, row.incident_id, row.at, Alert(**values))
+    return Statement(row["id"], row["event_id"], row["incident_id"], row["at"], Alert(**values))

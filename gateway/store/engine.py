@@ -7,14 +7,13 @@ import os
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 from urllib.parse import quote
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import StaticPool
 
 from gateway.errors import StoreUnavailable, TocsinError
+from gateway.store.driver import Connection, connect
 from gateway.store.schema import HEAD, metadata
 from gateway.telemetry import logger
 
@@ -24,6 +23,15 @@ BUSY_SECONDS = 1.0
 # 3.7.0 to 3.51.2 can corrupt a WAL when two connections write at once (sqlite.org, 3.51.3 of March 2026).
 # One process, one writing connection and its own checkpoints keep that from happening here.
 _WAL_FIXED = (3, 51, 3)
+_WRITING = (
+    "journal_mode = WAL",
+    "synchronous = FULL",  # NORMAL loses acknowledged commits at a power cut: 170 of 180 images did
+    "cache_size = -16000",
+    "temp_store = MEMORY",
+    "journal_size_limit = 67108864",
+    "wal_autocheckpoint = 4000",
+)
+_READING = ("query_only = ON", "cache_size = -4000")
 
 
 def database_path(url: str) -> Path:
@@ -83,36 +91,19 @@ def prepare(path: Path) -> None:
         raise TocsinError(f"{path}: cannot be used as a database: {cause}") from None
 
 
-def writing(path: Path) -> AsyncEngine:
-    """One connection, ever: the writer's. Transactions are begun by hand (`writer`), because a deferred BEGIN
-    that turns to writing fails at once when somebody else writes, whatever the busy time-out."""
-    engine = create_async_engine(
-        f"sqlite+aiosqlite:///{path}",
-        poolclass=StaticPool,
-        isolation_level="AUTOCOMMIT",
-        connect_args={"timeout": BUSY_SECONDS},
-    )
-    sa.event.listen(engine.sync_engine, "connect", _set_for_writing)
-    return engine
+async def writing(path: Path) -> Connection:
+    """The one connection that writes."""
+    return await connect(_address(path), _WRITING, BUSY_SECONDS)
 
 
-def reading(path: Path) -> AsyncEngine:
-    """A few read-only connections, which can neither write nor checkpoint."""
-    engine = create_async_engine(
-        f"sqlite+aiosqlite:///file:{quote(str(path.absolute()))}?mode=ro&uri=true",
-        pool_size=3,
-        max_overflow=1,
-        isolation_level="AUTOCOMMIT",
-        connect_args={"timeout": BUSY_SECONDS},
-    )
-    sa.event.listen(engine.sync_engine, "connect", _set_for_reading)
-    return engine
+async def reading(path: Path) -> Connection:
+    """A read-only connection, which can neither write nor checkpoint."""
+    return await connect(f"{_address(path)}?mode=ro", _READING, BUSY_SECONDS)
 
 
 def unavailable(error: BaseException) -> StoreUnavailable:
     """What the driver said, in one line without the statement or its values."""
-    cause = getattr(error, "orig", None) or error
-    return StoreUnavailable(f"the database cannot be written now: {cause}")
+    return StoreUnavailable(f"the database cannot be written now: {error}")
 
 
 def _revision(path: Path) -> str | None:
@@ -121,7 +112,7 @@ def _revision(path: Path) -> str | None:
         if not os.access(path.parent, os.W_OK):
             raise TocsinError(f"{path.parent}: the folder does not exist or cannot be written")
         return None
-    connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+    connection = sqlite3.connect(f"{_address(path)}?mode=ro", uri=True, timeout=BUSY_SECONDS)
     try:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if "alembic_version" not in tables:
@@ -132,6 +123,10 @@ def _revision(path: Path) -> str | None:
         return str(row[0]) if row else None
     finally:
         connection.close()
+
+
+def _address(path: Path) -> str:
+    return f"file:{quote(str(path.absolute()))}"
 
 
 def _create(path: Path) -> None:
@@ -149,24 +144,3 @@ def _create(path: Path) -> None:
         engine.dispose()
     with suppress(OSError):
         path.chmod(0o600)
-
-
-def _set_for_writing(connection: Any, _record: object) -> None:
-    cursor = connection.cursor()
-    for pragma in (
-        "journal_mode = WAL",
-        "synchronous = FULL",  # NORMAL loses acknowledged commits at a power cut: 170 of 180 images did
-        "cache_size = -16000",
-        "temp_store = MEMORY",
-        "journal_size_limit = 67108864",
-        "wal_autocheckpoint = 4000",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _set_for_reading(connection: Any, _record: object) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA query_only = ON")
-    cursor.execute("PRAGMA cache_size = -4000")
-    cursor.close()

@@ -3,77 +3,68 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import fields as fields_of
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.model import Incident, Millis, Severity
+from gateway.store.driver import Connection, Prepared, among, listed
 from gateway.store.schema import incidents
 
 _COLUMNS = [field.name for field in fields_of(Incident)]
-_ADD = sa.insert(incidents)
-_CHANGING = [
-    name
-    for name in _COLUMNS
-    if name not in ("id", "number", "source", "adapter", "fingerprint", "opened_at", "previous")
-]
-_MOVE = (
+_STORED = [name for name in _COLUMNS if name != "number"]
+_FIXED = ("id", "source", "adapter", "fingerprint", "opened_at", "previous")
+_CHANGING = [name for name in _STORED if name not in _FIXED]
+_KEY = (incidents.c.source, incidents.c.fingerprint)
+_ADD = Prepared(sa.insert(incidents).values({name: sa.bindparam(name) for name in _STORED}))
+_MOVE = Prepared(
     sa.update(incidents)
     .where(incidents.c.id == sa.bindparam("incident"))
     .values({name: sa.bindparam(f"new_{name}") for name in _CHANGING})
 )
-_KEY = sa.tuple_(incidents.c.source, incidents.c.fingerprint)
-MOST_KEYS = 200
-"""Keys asked for in one statement: SQLite takes 32,766 values, but long lists are slow to parse."""
+_LIVING = Prepared(sa.select(incidents).where(among(_KEY, "keys"), incidents.c.state != "resolved"))
+_NEWEST = sa.select(sa.func.max(incidents.c.number)).where(among(_KEY, "keys")).group_by(*_KEY)
+_LAST = Prepared(sa.select(incidents).where(incidents.c.number.in_(_NEWEST), incidents.c.state == "resolved"))
+_BY_ID = Prepared(sa.select(incidents).where(among(incidents.c.id, "ids")))
+_BY_NUMBER = Prepared(sa.select(incidents).where(incidents.c.number == sa.bindparam("name")))
+_COUNT = Prepared(
+    sa.select(incidents.c.source, sa.func.count().label("many"))
+    .where(incidents.c.state != "resolved")
+    .group_by(incidents.c.source)
+)
 
 
 class Incidents:
     """The incidents of one transaction. See `contracts.Incidents`."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def living(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Incident]:
-        found: dict[tuple[str, str], Incident] = {}
-        for some in _bites(sorted(keys)):
-            query = sa.select(incidents).where(_KEY.in_(some), incidents.c.state != "resolved")
-            for row in await self._connection.execute(query):
-                found[row.source, row.fingerprint] = incident_of(row)
-        return found
+        return await self._by_key(_LIVING, keys)
 
     async def last_resolved(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Incident]:
-        found: dict[tuple[str, str], Incident] = {}
-        for some in _bites(sorted(keys)):
-            newest = (
-                sa.select(sa.func.max(incidents.c.number))
-                .where(_KEY.in_(some))
-                .group_by(incidents.c.source, incidents.c.fingerprint)
-            )
-            query = sa.select(incidents).where(incidents.c.number.in_(newest), incidents.c.state == "resolved")
-            for row in await self._connection.execute(query):
-                found[row.source, row.fingerprint] = incident_of(row)
-        return found
+        return await self._by_key(_LAST, keys)
 
     async def by_id(self, ids: Collection[str]) -> dict[str, Incident]:
-        found: dict[str, Incident] = {}
-        for some in _bites(sorted(ids)):
-            for row in await self._connection.execute(sa.select(incidents).where(incidents.c.id.in_(some))):
-                found[row.id] = incident_of(row)
-        return found
+        rows = await self._connection.all(_BY_ID, {"ids": listed(ids)}) if ids else []
+        return {row["id"]: incident_of(row) for row in rows}
 
     async def save(self, new: Sequence[Incident], moved: Sequence[Incident]) -> None:
         if moved:
-            await self._connection.execute(_MOVE, [_changed(incident) for incident in moved])
+            await self._connection.many(_MOVE, [_changed(incident) for incident in moved])
         if new:
-            await self._connection.execute(_ADD, [_row(incident) for incident in new])
+            await self._connection.many(_ADD, [_row(incident) for incident in new])
 
     async def find(self, name: str) -> Incident | None:
         """By id, or by number where the name is one."""
-        column = incidents.c.number == int(name) if _is_number(name) else incidents.c.id == name
-        row = (await self._connection.execute(sa.select(incidents).where(column))).one_or_none()
+        if name.isascii() and name.isdigit() and len(name) < 19:
+            row = await self._connection.one(_BY_NUMBER, {"name": int(name)})
+        else:
+            row = await self._connection.one(_BY_ID, {"ids": listed([name])})
         return None if row is None else incident_of(row)
 
     async def page(
@@ -84,28 +75,29 @@ class Incidents:
         if before is not None:
             query = query.where(sa.tuple_(incidents.c.opened_at, incidents.c.id) < sa.tuple_(*before))
         query = query.order_by(incidents.c.opened_at.desc(), incidents.c.id.desc()).limit(most)
-        return [incident_of(row) for row in await self._connection.execute(query)]
+        return [incident_of(row) for row in await self._connection.all(Prepared(query))]
 
     async def count_living(self) -> dict[str, int]:
-        rows = await self._connection.execute(
-            sa.select(incidents.c.source, sa.func.count())
-            .where(incidents.c.state != "resolved")
-            .group_by(incidents.c.source)
-        )
-        return {source: int(count) for source, count in rows}
+        return {row["source"]: int(row["many"]) for row in await self._connection.all(_COUNT)}
+
+    async def _by_key(self, statement: Prepared, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Incident]:
+        rows = await self._connection.all(statement, {"keys": listed(keys)}) if keys else []
+        return {(row["source"], row["fingerprint"]): incident_of(row) for row in rows}
 
 
-def incident_of(row: Any) -> Incident:
-    values = {name: getattr(row, name) for name in _COLUMNS}
+def incident_of(row: sqlite3.Row) -> Incident:
+    values = {name: row[name] for name in _COLUMNS}
     values["severity"] = Severity(values["severity"])
     values["worst"] = Severity(values["worst"])
     values["labels"] = json.loads(values["labels"])
     values["fields"] = json.loads(values["fields"])
+    values["unrouted"] = bool(values["unrouted"])
+    values["momentary"] = bool(values["momentary"])
     return Incident(**values)
 
 
 def _row(incident: Incident) -> dict[str, Any]:
-    values = {name: getattr(incident, name) for name in _COLUMNS if name != "number"}
+    values = {name: getattr(incident, name) for name in _STORED}
     values["severity"] = int(incident.severity)
     values["worst"] = int(incident.worst)
     values["labels"] = json.dumps(dict(incident.labels), ensure_ascii=False)
@@ -116,11 +108,3 @@ def _row(incident: Incident) -> dict[str, Any]:
 def _changed(incident: Incident) -> dict[str, Any]:
     row = _row(incident)
     return {"incident": incident.id, **{f"new_{name}": row[name] for name in _CHANGING}}
-
-
-def _is_number(name: str) -> bool:
-    return name.isascii() and name.isdigit() and len(name) < 19
-
-
-def _bites(items: list[Any]) -> list[list[Any]]:
-    return [items[start : start + MOST_KEYS] for start in range(0, len(items), MOST_KEYS)]

@@ -3,35 +3,38 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.contracts import Attempt, Settled
 from gateway.model import Delivery, Millis
+from gateway.store.driver import Connection, Prepared, among, listed
 from gateway.store.schema import attempts, deliveries
 
 MOST_UNSETTLED = 5
 """Claims in a row that nobody lived to settle: then the message itself is what kills us."""
 
 _NEW = insert(deliveries)
-_PROMISE = _NEW.on_conflict_do_update(
-    index_elements=[deliveries.c.incident_id, deliveries.c.channel],
-    set_={
-        "wanted": sa.case(
-            (_NEW.excluded.wanted > deliveries.c.wanted, _NEW.excluded.wanted), else_=deliveries.c.wanted
-        ),
-        "promised_at": _NEW.excluded.promised_at,
-        "due_at": _NEW.excluded.due_at,
-        "urgent": _NEW.excluded.urgent,
-        "state": "waiting",
-        "tries": 0,
-        "unknowns": 0,
-        "reason": "",
-    },
+_PROMISE = Prepared(
+    _NEW.on_conflict_do_update(
+        index_elements=[deliveries.c.incident_id, deliveries.c.channel],
+        set_={
+            "wanted": sa.case(
+                (_NEW.excluded.wanted > deliveries.c.wanted, _NEW.excluded.wanted), else_=deliveries.c.wanted
+            ),
+            "promised_at": _NEW.excluded.promised_at,
+            "due_at": _NEW.excluded.due_at,
+            "urgent": _NEW.excluded.urgent,
+            "state": "waiting",
+            "tries": 0,
+            "unknowns": 0,
+            "reason": "",
+        },
+    )
 )
 # Without MATERIALIZED, PostgreSQL may run the inner query again for each row and lock more than LIMIT.
 _DUE = (
@@ -48,7 +51,7 @@ _DUE = (
     .cte("due")
     .prefix_with("MATERIALIZED", dialect="postgresql")
 )
-_CLAIM = (
+_CLAIM = Prepared(
     sa.update(deliveries)
     .where(deliveries.c.id == _DUE.c.id)
     .values(
@@ -59,7 +62,7 @@ _CLAIM = (
     .returning(*deliveries.c)
 )
 _NEWER = deliveries.c.wanted > sa.bindparam("claimed")
-_SETTLE = (
+_SETTLE = Prepared(
     sa.update(deliveries)
     .where(deliveries.c.id == sa.bindparam("delivery"), deliveries.c.token == sa.bindparam("held"))
     .values(
@@ -82,116 +85,126 @@ _SETTLE = (
 )
 
 
+_WAITS = deliveries.c.state == "waiting"
+_THIS = deliveries.c.id == sa.bindparam("delivery")
+_THESE = among(deliveries.c.id, "ids")
+_LANE = deliveries.c.channel == sa.bindparam("lane")
+_LOG = Prepared(sa.insert(attempts))
+_OF = Prepared(sa.select(deliveries).where(among(deliveries.c.incident_id, "ids")).order_by(deliveries.c.id))
+_TOKENS = Prepared(sa.select(deliveries.c.id, deliveries.c.token).where(_THESE))
+_RELEASE = Prepared(sa.update(deliveries).where(_THESE).values(lease_until=0, unsettled=0))
+_RELEASE_ALL = Prepared(sa.update(deliveries).where(_WAITS, deliveries.c.lease_until > 0).values(lease_until=0))
+_NEXT = Prepared(
+    sa.select(sa.func.min(deliveries.c.due_at).label("due")).where(_LANE, _WAITS, deliveries.c.lease_until == 0)
+)
+_WAKE = Prepared(sa.update(deliveries).where(_LANE, _WAITS, deliveries.c.due_at > 0).values(due_at=0))
+_UNSTRAND = Prepared(
+    sa.update(deliveries)
+    .where(
+        _WAITS,
+        sa.or_(
+            deliveries.c.due_at > sa.bindparam("latest_due"), deliveries.c.lease_until > sa.bindparam("latest_lease")
+        ),
+    )
+    .values(due_at=0, lease_until=0)
+)
+_ABANDON = Prepared(
+    sa.update(deliveries)
+    .where(_WAITS, sa.not_(among(deliveries.c.channel, "kept")))
+    .values(state="failed", reason=sa.bindparam("why"))
+)
+_AGAIN = Prepared(
+    sa.update(deliveries)
+    .where(_THIS)
+    .values(state="waiting", due_at=0, promised_at=sa.bindparam("now"), tries=0, unknowns=0, unsettled=0, reason="")
+)
+_GET = Prepared(sa.select(deliveries).where(_THIS))
+_ATTEMPTS = Prepared(sa.select(attempts).where(among(attempts.c.delivery_id, "ids")).order_by(attempts.c.id))
+_DEPTHS = Prepared(
+    sa.select(
+        deliveries.c.channel,
+        deliveries.c.state,
+        sa.func.count().label("many"),
+        sa.func.min(deliveries.c.promised_at).label("oldest"),
+    )
+    .where(deliveries.c.state.in_(("waiting", "failed")))
+    .group_by(deliveries.c.channel, deliveries.c.state)
+)
+_BURY = Prepared(
+    sa.update(deliveries).where(_THESE).values(state="failed", lease_until=0, unsettled=0, reason=sa.bindparam("why"))
+)
+
+
 class Outbox:
     """The deliveries of one transaction. See `contracts.Outbox`."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def of(self, incidents: Collection[str]) -> dict[str, list[Delivery]]:
         found: dict[str, list[Delivery]] = {}
-        if incidents:
-            query = sa.select(deliveries).where(deliveries.c.incident_id.in_(sorted(incidents)))
-            for row in await self._connection.execute(query.order_by(deliveries.c.id)):
-                found.setdefault(row.incident_id, []).append(delivery_of(row))
+        for row in await self._connection.all(_OF, {"ids": listed(incidents)}) if incidents else []:
+            found.setdefault(row["incident_id"], []).append(delivery_of(row))
         return found
 
     async def promise(self, promised: Sequence[Delivery], urgent: Collection[str]) -> None:
         if promised:
-            await self._connection.execute(
-                _PROMISE, [{**_row(delivery), "urgent": int(delivery.incident in urgent)} for delivery in promised]
-            )
+            rows = [{**_row(delivery), "urgent": int(delivery.incident in urgent)} for delivery in promised]
+            await self._connection.many(_PROMISE, rows)
 
     async def claim(self, channel: str, now: Millis, lease: Millis, most: int) -> list[Delivery]:
-        taken = await self._connection.execute(
-            _CLAIM, {"lane": channel, "now": now, "until": now + lease, "most": most}
-        )
-        rows = sorted(taken, key=lambda row: (-row.urgent, row.due_at, row.id))
-        deadly = [row.id for row in rows if row.unsettled > MOST_UNSETTLED]
+        taken = await self._connection.all(_CLAIM, {"lane": channel, "now": now, "until": now + lease, "most": most})
+        rows = sorted(taken, key=lambda row: (-row["urgent"], row["due_at"], row["id"]))
+        deadly = [row["id"] for row in rows if row["unsettled"] > MOST_UNSETTLED]
         if deadly:
-            await self._bury(deadly)
-        return [delivery_of(row) for row in rows if row.unsettled <= MOST_UNSETTLED]
+            why = f"the gateway died {MOST_UNSETTLED} times while sending this"
+            await self._connection.run(_BURY, {"ids": listed(deadly), "why": why})
+        return [delivery_of(row) for row in rows if row["unsettled"] <= MOST_UNSETTLED]
 
     async def settle(self, settled: Sequence[Settled]) -> list[str]:
         if not settled:
             return []
-        written = await self._connection.execute(_SETTLE, [_settlement(one.delivery) for one in settled])
+        written = await self._connection.many(_SETTLE, [_settlement(one.delivery) for one in settled])
         tried = [_attempt_row(one.attempt) for one in settled if one.attempt is not None]
         if tried:
-            await self._connection.execute(sa.insert(attempts), tried)
-        if written.rowcount in (len(settled), -1):
+            await self._connection.many(_LOG, tried)
+        if written == len(settled):
             return []
-        tokens = await self._connection.execute(
-            sa.select(deliveries.c.id, deliveries.c.token).where(
-                deliveries.c.id.in_([one.delivery.id for one in settled])
-            )
-        )
-        held = {row.id: row.token for row in tokens}
+        tokens = await self._connection.all(_TOKENS, {"ids": listed([one.delivery.id for one in settled])})
+        held = {row["id"]: row["token"] for row in tokens}
         return [one.delivery.id for one in settled if held.get(one.delivery.id) != one.delivery.token]
 
     async def release(self, ids: Collection[str]) -> None:
-        """Give claims back unsettled, as if they had not been taken: the gateway is stopping."""
-        if ids:
-            await self._connection.execute(
-                sa.update(deliveries).where(deliveries.c.id.in_(sorted(ids))).values(lease_until=0, unsettled=0)
-            )
+        await self._connection.run(_RELEASE, {"ids": listed(ids)})
 
     async def release_all(self) -> int:
         """At the start of the only process: no lease can have a living owner."""
-        result = await self._connection.execute(
-            sa.update(deliveries)
-            .where(deliveries.c.state == "waiting", deliveries.c.lease_until > 0)
-            .values(lease_until=0)
-        )
-        return int(result.rowcount)
+        return await self._connection.run(_RELEASE_ALL)
 
     async def next_due(self, channel: str) -> Millis | None:
-        found = await self._connection.execute(
-            sa.select(sa.func.min(deliveries.c.due_at)).where(
-                deliveries.c.channel == channel, deliveries.c.state == "waiting", deliveries.c.lease_until == 0
-            )
-        )
-        due: Millis | None = found.scalar_one()
-        return due
+        row = await self._connection.one(_NEXT, {"lane": channel})
+        return None if row is None else row["due"]
 
     async def wake(self, channel: str) -> int:
-        result = await self._connection.execute(
-            sa.update(deliveries)
-            .where(deliveries.c.channel == channel, deliveries.c.state == "waiting", deliveries.c.due_at > 0)
-            .values(due_at=0)
-        )
-        return int(result.rowcount)
+        return await self._connection.run(_WAKE, {"lane": channel})
 
     async def unstrand(self, latest_due: Millis, latest_lease: Millis) -> int:
         """After the wall clock jumped back: what is due or leased beyond any wait we ever set is due now."""
-        late = sa.or_(deliveries.c.due_at > latest_due, deliveries.c.lease_until > latest_lease)
-        result = await self._connection.execute(
-            sa.update(deliveries).where(deliveries.c.state == "waiting", late).values(due_at=0, lease_until=0)
-        )
-        return int(result.rowcount)
+        return await self._connection.run(_UNSTRAND, {"latest_due": latest_due, "latest_lease": latest_lease})
 
     async def abandon(self, channels: Collection[str], reason: str) -> int:
-        result = await self._connection.execute(
-            sa.update(deliveries)
-            .where(deliveries.c.state == "waiting", deliveries.c.channel.not_in(sorted(channels)))
-            .values(state="failed", reason=reason)
-        )
-        return int(result.rowcount)
+        return await self._connection.run(_ABANDON, {"kept": listed(channels), "why": reason})
 
     async def again(self, id_: str, now: Millis) -> bool:
         """Send once more what failed or was said; False where there is no such delivery."""
-        result = await self._connection.execute(
-            sa.update(deliveries)
-            .where(deliveries.c.id == id_)
-            .values(state="waiting", due_at=0, promised_at=now, tries=0, unknowns=0, unsettled=0, reason="")
-        )
-        return int(result.rowcount) == 1
+        return await self._connection.run(_AGAIN, {"delivery": id_, "now": now}) == 1
 
     async def get(self, id_: str) -> Delivery | None:
-        row = (await self._connection.execute(sa.select(deliveries).where(deliveries.c.id == id_))).one_or_none()
+        row = await self._connection.one(_GET, {"delivery": id_})
         return None if row is None else delivery_of(row)
 
     async def page(self, state: Collection[str], channel: str | None, before: str | None, most: int) -> list[Delivery]:
+        """Deliveries, newest first; those older than the id `before`."""
         query = sa.select(deliveries).order_by(deliveries.c.id.desc()).limit(most)
         if state:
             query = query.where(deliveries.c.state.in_(sorted(state)))
@@ -199,56 +212,47 @@ class Outbox:
             query = query.where(deliveries.c.channel == channel)
         if before is not None:
             query = query.where(deliveries.c.id < before)
-        return [delivery_of(row) for row in await self._connection.execute(query)]
+        return [delivery_of(row) for row in await self._connection.all(Prepared(query))]
 
     async def attempts_of(self, ids: Collection[str]) -> dict[str, list[Attempt]]:
         found: dict[str, list[Attempt]] = {id_: [] for id_ in ids}
-        query = sa.select(attempts).where(attempts.c.delivery_id.in_(sorted(ids))).order_by(attempts.c.id)
-        for row in await self._connection.execute(query):
-            found[row.delivery_id].append(
-                Attempt(row.id, row.delivery_id, row.at, row.revision, row.receipt, row.reason, row.took)
+        for row in await self._connection.all(_ATTEMPTS, {"ids": listed(ids)}):
+            found[row["delivery_id"]].append(
+                Attempt(
+                    id=row["id"],
+                    delivery=row["delivery_id"],
+                    at=row["at"],
+                    revision=row["revision"],
+                    receipt=row["receipt"],
+                    reason=row["reason"],
+                    took=row["took"],
+                )
             )
         return found
 
     async def depths(self) -> list[tuple[str, str, int, Millis]]:
         """(channel, state, how many, oldest promise) of what waits and of what failed."""
-        rows = await self._connection.execute(
-            sa.select(deliveries.c.channel, deliveries.c.state, sa.func.count(), sa.func.min(deliveries.c.promised_at))
-            .where(deliveries.c.state.in_(("waiting", "failed")))
-            .group_by(deliveries.c.channel, deliveries.c.state)
-        )
-        return [(channel, state, int(count), oldest) for channel, state, count, oldest in rows]
-
-    async def _bury(self, ids: Sequence[str]) -> None:
-        await self._connection.execute(
-            sa.update(deliveries)
-            .where(deliveries.c.id.in_(ids))
-            .values(
-                state="failed",
-                lease_until=0,
-                unsettled=0,
-                reason=f"the gateway died {MOST_UNSETTLED} times while sending this",
-            )
-        )
+        rows = await self._connection.all(_DEPTHS)
+        return [(row["channel"], row["state"], int(row["many"]), row["oldest"]) for row in rows]
 
 
-def delivery_of(row: Any) -> Delivery:
+def delivery_of(row: sqlite3.Row) -> Delivery:
     return Delivery(
-        id=row.id,
-        incident=row.incident_id,
-        channel=row.channel,
-        route=row.route,
-        state=row.state,
-        wanted=row.wanted,
-        said=row.said,
-        promised_at=row.promised_at,
-        due_at=row.due_at,
-        attempts=row.attempts,
-        tries=row.tries,
-        unknowns=row.unknowns,
-        reason=row.reason,
-        ref=json.loads(row.ref),
-        token=row.token,
+        id=row["id"],
+        incident=row["incident_id"],
+        channel=row["channel"],
+        route=row["route"],
+        state=row["state"],
+        wanted=row["wanted"],
+        said=row["said"],
+        promised_at=row["promised_at"],
+        due_at=row["due_at"],
+        attempts=row["attempts"],
+        tries=row["tries"],
+        unknowns=row["unknowns"],
+        reason=row["reason"],
+        ref=json.loads(row["ref"]),
+        token=row["token"],
     )
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.contracts import Accepted
 from gateway.model import Event, Millis
 from gateway.store import engine, inbox
 from gateway.store.changes import Changes
+from gateway.store.driver import Connection, Prepared
 from gateway.store.inbox import Inbox
 from gateway.store.incidents import Incidents
 from gateway.store.outbox import Outbox
@@ -22,22 +23,24 @@ from gateway.store.writer import Writer
 
 T = TypeVar("T")
 
+READERS: Final = 3
+_NEW_BEAT = insert(beats).values(name="probe", count=1)
+_BEAT = Prepared(_NEW_BEAT.on_conflict_do_update(index_elements=[beats.c.name], set_={"count": beats.c.count + 1}))
+
 
 class Ledger:
     """One transaction's view of the tables. See `contracts.Ledger`."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self.connection = connection
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         self.inbox = Inbox(connection)
         self.incidents = Incidents(connection)
         self.changes = Changes(connection)
         self.outbox = Outbox(connection)
 
     async def beat(self) -> None:
-        """Write one byte's worth, to know that writing works."""
-        new = insert(beats).values(name="probe", count=1)
-        beat = new.on_conflict_do_update(index_elements=[beats.c.name], set_={"count": beats.c.count + 1})
-        await self.connection.execute(beat)
+        """Write one row, to know that writing works."""
+        await self._connection.run(_BEAT)
 
 
 class Safe:
@@ -46,9 +49,9 @@ class Safe:
     def __init__(self, url: str) -> None:
         self.path: Path = engine.database_path(url)
         self._lock = engine.Lock(self.path)
-        self._writing = engine.writing(self.path)
-        self._reading = engine.reading(self.path)
-        self.writer = Writer(self._writing, inbox.accept, Ledger)
+        self._readers: list[Connection] = []
+        self._reading = asyncio.Semaphore(READERS)
+        self.writer = Writer(lambda: engine.writing(self.path), inbox.accept, Ledger)
 
     def open(self) -> None:
         """Take the file and bring it to the newest schema. Raises TocsinError in one sentence; then nothing
@@ -61,8 +64,9 @@ class Safe:
             raise
 
     async def close(self) -> None:
-        await self._reading.dispose()
-        await self._writing.dispose()
+        readers, self._readers = self._readers, []
+        for reader in readers:
+            await reader.close()
         self._lock.release()
 
     async def accept(self, event: Event, key: str | None, until: Millis) -> Accepted:
@@ -73,7 +77,11 @@ class Safe:
 
     async def read(self, work: Callable[[Ledger], Awaitable[T]]) -> T:
         try:
-            async with self._reading.connect() as connection:
-                return await work(Ledger(connection))
-        except DBAPIError as error:
+            async with self._reading:
+                reader = self._readers.pop() if self._readers else await engine.reading(self.path)
+                try:
+                    return await work(Ledger(reader))
+                finally:
+                    self._readers.append(reader)
+        except sqlite3.Error as error:
             raise engine.unavailable(error) from None

@@ -8,17 +8,16 @@ of events in one transaction; then comes one group of other work.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-
 from gateway.contracts import Accepted
 from gateway.errors import StoreUnavailable
 from gateway.model import Event, Millis
+from gateway.store.driver import Connection
 from gateway.store.engine import unavailable
 from gateway.telemetry import logger
 
@@ -31,14 +30,16 @@ MOST_WORKS_AT_ONCE = 8
 STUCK_SECONDS = 5.0
 
 Entry = tuple[Event, str | None, Millis]
-Accepting = Callable[[AsyncConnection, Sequence[Entry]], Awaitable[list[Accepted]]]
+Accepting = Callable[[Connection, Sequence[Entry]], Awaitable[list[Accepted]]]
 
 
 class Writer:
     """`accept` and `run` may be called from any task of the loop; `serve` is the one that writes."""
 
-    def __init__(self, engine: AsyncEngine, accepting: Accepting, ledger: Callable[[AsyncConnection], Any]) -> None:
-        self._engine = engine
+    def __init__(
+        self, connect: Callable[[], Awaitable[Connection]], accepting: Accepting, ledger: Callable[[Connection], Any]
+    ) -> None:
+        self._connect = connect
         self._accepting = accepting
         self._ledger = ledger
         self._entries: deque[tuple[Entry, asyncio.Future[Accepted]]] = deque()
@@ -64,16 +65,17 @@ class Writer:
 
     async def serve(self) -> None:
         """Write until cancelled; what already waits is written first."""
-        async with self._engine.connect() as connection:
-            try:
-                while True:
-                    await self._wake.wait()
-                    self._wake.clear()
-                    while self._entries or self._works:
-                        await self._accept_some(connection)
-                        await self._work_some(connection)
-            finally:
-                self._fail([future for _, future in (*self._entries, *self._works)], "the gateway is stopping")
+        connection = await self._connect()
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._entries or self._works:
+                    await self._accept_some(connection)
+                    await self._work_some(connection)
+        finally:
+            self._fail([future for _, future in (*self._entries, *self._works)], "the gateway is stopping")
+            await connection.close()
 
     async def watch(self) -> None:
         """Answer those who wait on a commit that does not return: a disk that hangs must not hang the senders."""
@@ -83,7 +85,7 @@ class Writer:
                 waiting = [future for _, future in self._entries]
                 self._fail([*self._under_way, *waiting], "the disk does not answer")
 
-    async def _accept_some(self, connection: AsyncConnection) -> None:
+    async def _accept_some(self, connection: Connection) -> None:
         group = [self._entries.popleft() for _ in range(min(len(self._entries), MOST_ACCEPTED_AT_ONCE))]
         self.last_group = len(group)
         if not group:
@@ -93,14 +95,14 @@ class Writer:
             await self._begin(connection, futures)
             accepted = await self._accepting(connection, [entry for entry, _ in group])
             await self._end(connection, "COMMIT")
-        except DBAPIError as error:
+        except sqlite3.Error as error:
             await self._abandon(connection, error, futures)
             return
         for future, answer in zip(futures, accepted, strict=True):
             if not future.done():
                 future.set_result(answer)
 
-    async def _work_some(self, connection: AsyncConnection) -> None:
+    async def _work_some(self, connection: Connection) -> None:
         group = [self._works.popleft() for _ in range(min(len(self._works), MOST_WORKS_AT_ONCE))]
         if not group:
             return
@@ -111,7 +113,7 @@ class Writer:
             for work, future in group:
                 outcomes.append((future, *await self._one(connection, work, alone=len(group) == 1)))
             await self._end(connection, "COMMIT")
-        except DBAPIError as error:
+        except sqlite3.Error as error:
             await self._abandon(connection, error, futures)
             return
         for future, result, fault in outcomes:
@@ -123,37 +125,35 @@ class Writer:
                 future.set_exception(fault)
 
     async def _one(
-        self, connection: AsyncConnection, work: Callable[[Any], Awaitable[Any]], *, alone: bool
+        self, connection: Connection, work: Callable[[Any], Awaitable[Any]], *, alone: bool
     ) -> tuple[Any, BaseException | None]:
         """One work inside the group's transaction; if it fails, its neighbours do not, and its asker learns why."""
         if not alone:
-            await connection.exec_driver_sql("SAVEPOINT one")
+            await connection.control("SAVEPOINT one")
         outcome = await asyncio.gather(work(self._ledger(connection)), return_exceptions=True)
         result: Any = outcome[0]
         if not isinstance(result, BaseException):
             return result, None
-        if alone and isinstance(result, DBAPIError):
+        if alone and isinstance(result, sqlite3.Error):
             raise result
-        await connection.exec_driver_sql("ROLLBACK" if alone else "ROLLBACK TO one")
+        await connection.control("ROLLBACK" if alone else "ROLLBACK TO one")
         if alone:
-            await connection.exec_driver_sql("BEGIN IMMEDIATE")
-        return None, unavailable(result) if isinstance(result, DBAPIError) else result
+            await connection.control("BEGIN IMMEDIATE")
+        return None, unavailable(result) if isinstance(result, sqlite3.Error) else result
 
-    async def _begin(self, connection: AsyncConnection, futures: list[asyncio.Future[Any]]) -> None:
+    async def _begin(self, connection: Connection, futures: list[asyncio.Future[Any]]) -> None:
         self._since, self._under_way = time.monotonic(), futures
-        await connection.exec_driver_sql("BEGIN IMMEDIATE")
+        await connection.control("BEGIN IMMEDIATE")
 
-    async def _end(self, connection: AsyncConnection, how: str) -> None:
-        await connection.exec_driver_sql(how)
+    async def _end(self, connection: Connection, how: str) -> None:
+        await connection.control(how)
         self._since, self._under_way = None, []
 
-    async def _abandon(
-        self, connection: AsyncConnection, error: DBAPIError, futures: list[asyncio.Future[Any]]
-    ) -> None:
-        log.warning("transaction failed", fault=str(error.orig))
+    async def _abandon(self, connection: Connection, error: sqlite3.Error, futures: list[asyncio.Future[Any]]) -> None:
+        log.warning("transaction failed", fault=str(error))
         try:
             await self._end(connection, "ROLLBACK")
-        except DBAPIError:
+        except sqlite3.Error:
             self._since, self._under_way = None, []  # it never began, or the engine has rolled it back itself
         for future in futures:
             if not future.done():
