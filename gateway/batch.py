@@ -71,7 +71,7 @@ class Batch:
         except Unreadable as error:
             return str(error)
         except Exception as fault:
-            log.exception("adapter failed", event=event.id, source=event.source, adapter=event.adapter)
+            log.exception("adapter failed", event_id=event.id, source=event.source, adapter=event.adapter)
             return f"the adapter failed: {type(fault).__name__}"
 
     async def _board(self, ledger: Ledger, events: Sequence[Event], readings: Readings) -> Board:
@@ -98,7 +98,7 @@ class Batch:
             if event.id in readings.unreadable:
                 UNREADABLE.labels(event.source).inc()
                 reason = readings.unreadable[event.id]
-                log.warning("event unreadable", event=event.id, source=event.source, reason=reason)
+                log.warning("event unreadable", event_id=event.id, source=event.source, reason=reason)
             else:
                 DECIDED.labels(event.source).inc()
             LAG.labels("decided").observe(max(self.now - event.received_at, 0) / 1000)

@@ -156,7 +156,7 @@ class Pipeline:
             return done
         if isinstance(done, StoreUnavailable | asyncio.CancelledError):
             raise done
-        log.error("event not decided", event=event.id, source=event.source, exc_info=done)
+        log.error("event not decided", event_id=event.id, source=event.source, exc_info=done)
         why = f"a fault of the gateway while deciding: {type(done).__name__}"
         await self.store.write(lambda ledger: ledger.inbox.finish([], {event.id: why}))
         return Processed(1)

@@ -50,7 +50,7 @@ RELOADS = Counter("tocsin_configuration_reloads", "Saved configurations, by outc
 
 
 def logger() -> Any:
-    """A logger whose lines are past-tense facts with ids as fields: `log.info("event stored", event=…)`."""
+    """A logger whose lines are past-tense facts with ids as fields: `log.info("event stored", event_id=…)`."""
     return structlog.get_logger()
 
 
