@@ -17,6 +17,7 @@ from gateway.errors import BadField, Unreadable
 from gateway.model import Alert, Event, Json, Millis
 
 _MOST_ALERTS: Final = 1_000
+_KEYS: Final = frozenset(_generic_strict.KEYS)
 
 
 def read_strict(document: Json) -> Alert | tuple[BadField, ...]:
@@ -75,5 +76,9 @@ def _alerts(document: Json) -> Iterator[Alert]:
 
 
 def _best(document: Mapping[str, Json]) -> Alert | None:
-    exact = read_strict(document)
+    older = _generic_older.read(document)
+    if isinstance(older, Alert):
+        return older
+    # An unknown key settles it: no need to look for the one that was meant.
+    exact = _generic_strict.read(document) if _KEYS.issuperset(document) else None
     return exact if isinstance(exact, Alert) else _generic_guess.read(document)
