@@ -35,15 +35,20 @@ _UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u
 _FORM = "application/x-www-form-urlencoded"
 
 
+def check_type(content_type: str) -> str:
+    """The type without its parameters, where it is one we read. Raises WrongType (415) where it is none."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind not in ("", "application/json", "text/plain", _FORM) and not kind.endswith("+json"):
+        raise WrongType(f"content type {kind[:80]!r} is not read; send application/json")
+    return kind
+
+
 def decode(content_type: str, body: bytes) -> Json:
     """The JSON in a body, as it is. `content_type` is the header's value, '' where there was none.
 
     Raises WrongType (415) where the type is none we read, NotJson (400) where the body is no JSON."""
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind == _FORM:
+    if check_type(content_type) == _FORM:
         body = _out_of_form(body)
-    elif kind not in ("", "application/json", "text/plain") and not kind.endswith("+json"):
-        raise WrongType(f"content type {kind[:80]!r} is not read; send application/json")
     body = body.removeprefix(b"\xef\xbb\xbf")
     try:
         return from_json(body, allow_inf_nan=False, cache_strings="keys")

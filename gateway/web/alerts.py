@@ -11,16 +11,17 @@ from starlette.responses import JSONResponse
 
 from adapters.generic import read_strict
 from gateway.config import Source
+from gateway.contracts import Keep
 from gateway.errors import BadField
 from gateway.model import Event, Json, Millis
 from gateway.pipeline import SENDER_ID_KEPT
-from gateway.rules.reading import decode, normalise
+from gateway.rules.reading import check_type, decode, normalise
 from gateway.telemetry import DUPLICATES, RECEIVED
 from gateway.web import auth, intake
 from gateway.web.api import house_of
 from gateway.web.house import House
 from gateway.web.problems import Refused
-from gateway.web.webhooks import LONGEST_KEY, Doorman, event_of
+from gateway.web.webhooks import Doorman, event_of, keyed
 
 MOST_AT_ONCE = 1_000
 GENERIC = "generic"
@@ -40,13 +41,18 @@ class Alerts:
         sent = await intake.read_body(request.receive, headers.get("content-length", ""), most)
         now = house.pipeline.now()
         source = self._source(request, sources, headers, sent, now)
+        most = source.settings.max_body or source.adapter.max_body
+        if len(sent) > most:
+            raise intake.too_large(most)
+        kind = headers.get("content-type", "")
+        check_type(kind)
         body = intake.inflate(sent, headers.get("content-encoding", ""), most, allowed=source.settings.gzip)
-        document = normalise(decode(headers.get("content-type", ""), body))
+        document = decode(kind, body)
         self._doorman.within_limit(source)
         events = _events(house, source, headers, _items(document), now)
-        accepted = await house.store.write(
-            lambda ledger: ledger.inbox.accept(_keyed(events, headers.get("idempotency-key", ""), now))
-        )
+        admission = source.adapter.admit(headers, document)
+        key = keyed(admission, headers).delivery_id if isinstance(admission, Keep) else None
+        accepted = await house.store.write(lambda ledger: ledger.inbox.accept(_each(events, key, now)))
         house.pipeline.arrived.set()
         for answer in accepted:
             (DUPLICATES if answer.duplicate else RECEIVED).labels(source.name).inc()
@@ -57,19 +63,21 @@ class Alerts:
     ) -> Source:
         fitting = [source for source in sources if auth.authentic(source, headers, "", body, now)]
         if not fitting:
-            raise self._doorman.stranger(request.scope, headers)
+            raise self._doorman.stranger(request.scope)
         # Whoever shows a credential means that source, not the one that takes anybody.
         source = min(fitting, key=lambda one: one.settings.unauthenticated)
-        self._doorman.check_address(source, request.scope, headers)
+        self._doorman.check_address(source, request.scope)
         return source
 
 
 def _items(document: Json) -> list[Json]:
     """The alerts of the body, each read strictly. Raises Refused (422) with every wrong field of every one."""
     listed = isinstance(document, list)
-    items = document if listed else [document]
-    if not items or len(items) > MOST_AT_ONCE:
-        raise Refused(422, f"A list must hold 1 to {MOST_AT_ONCE} alerts.", "bad_field")
+    # Counted before it is normalised, which would cut the list without a word.
+    if listed and not 1 <= len(document) <= MOST_AT_ONCE:
+        wanted = BadField("alerts", f"must be 1 to {MOST_AT_ONCE:,}")
+        raise Refused(422, f"A list must hold 1 to {MOST_AT_ONCE:,} alerts.", "bad_field", errors=[wanted])
+    items = [normalise(item) for item in document] if listed else [normalise(document)]
     wrong: list[BadField] = []
     for number, item in enumerate(items):
         read = read_strict(item)
@@ -77,7 +85,7 @@ def _items(document: Json) -> list[Json]:
             wrong += [BadField(f"{number}.{error.path}" if listed else error.path, error.message) for error in read]
     if wrong:
         raise Refused(422, f"{wrong[0].path}: {wrong[0].message}", "bad_field", errors=wrong[:100])
-    return list(items)
+    return items
 
 
 def _events(house: House, source: Source, headers: Mapping[str, str], items: list[Json], now: Millis) -> list[Event]:
@@ -88,11 +96,11 @@ def _events(house: House, source: Source, headers: Mapping[str, str], items: lis
     ]
 
 
-def _keyed(events: list[Event], key: str, now: Millis) -> list[tuple[Event, str | None, Millis]]:
-    """Each event with its key: the request's `Idempotency-Key`, and its place in the list."""
-    if not key:
+def _each(events: list[Event], key: str | None, now: Millis) -> list[tuple[Event, str | None, Millis]]:
+    """Each event with its key: the request's own, and in a list its place as well."""
+    if key is None:
         return [(event, None, 0) for event in events]
-    own = f"id:key:{key[:LONGEST_KEY]}"
+    own = f"id:{key}"
     if len(events) == 1:
         return [(events[0], own, now + SENDER_ID_KEPT)]
     return [(event, f"{own}:{number}", now + SENDER_ID_KEPT) for number, event in enumerate(events)]

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,10 +18,11 @@ from gateway.contracts import Attempt, Statement
 from gateway.errors import BadField, Conflict, NotFound, Unreadable
 from gateway.explaining import explain
 from gateway.model import Delivery, Event, Json, Receipt, Sent, Severity
+from gateway.rules.reading import decode
 from gateway.rules.shapes import change_json, incident_json, parse_rfc3339, rfc3339
 from gateway.store.safe import Ledger
 from gateway.store.schema import incidents
-from gateway.web import auth
+from gateway.web import auth, intake
 from gateway.web.house import House
 from gateway.web.problems import Refused
 
@@ -29,6 +31,9 @@ DEFAULT_ITEMS = 50
 _EVENT_STATES = ("waiting", "done", "unreadable")
 _INCIDENT_STATES = ("open", "acknowledged", "resolved")
 _DELIVERY_STATES = ("waiting", "said", "failed")
+_INCIDENT_CURSOR = re.compile(r"(-?[0-9]{1,16}) (\S+)")
+_LONGEST_QUESTION = 200  # SQLite takes patterns of 50,000 bytes, but none of that length is a question
+_MOST_OF_A_BODY = 1024 * 1024
 
 
 def house_of(request: Request) -> House:
@@ -40,7 +45,7 @@ async def list_events(request: Request) -> JSONResponse:
     house = _admin(request)
     states = _words(request, "state", _EVENT_STATES)
     limit, before = _limit(request), _cursor(request)
-    source = request.query_params.get("source")
+    source = request.query_params.get("source") or None
 
     async def look(ledger: Ledger) -> tuple[list[Event], dict[str, list[Statement]]]:
         found = await ledger.inbox.page(states, source, before, limit + 1)
@@ -92,10 +97,10 @@ async def list_incidents(request: Request) -> JSONResponse:
     limit, cursor = _limit(request), _cursor(request)
     before = None
     if cursor is not None:
-        at, _, id_ = cursor.partition(" ")
-        if not at.lstrip("-").isdigit():
+        match = _INCIDENT_CURSOR.fullmatch(cursor)
+        if match is None:
             raise _bad("cursor", "is none that this list gave")
-        before = (int(at), id_)
+        before = (int(match[1]), match[2])
     found = await house.store.read(lambda ledger: ledger.incidents.page(where, before, limit + 1))
     keys = [f"{incident.opened_at} {incident.id}" for incident in found]
     return _page([incident_json(incident) for incident in found], limit, keys)
@@ -133,7 +138,7 @@ async def list_deliveries(request: Request) -> JSONResponse:
     house = _admin(request)
     states = _words(request, "state", _DELIVERY_STATES)
     limit, before = _limit(request), _cursor(request)
-    channel = request.query_params.get("channel")
+    channel = request.query_params.get("channel") or None
     found = await house.store.read(lambda ledger: ledger.outbox.page(states, channel, before, limit + 1))
     return _page([delivery_json(delivery) for delivery in found], limit)
 
@@ -208,7 +213,7 @@ async def explain_alert(request: Request) -> JSONResponse:
         shape = await asyncio.to_thread(
             explain,
             house.configuration,
-            body.encode(),
+            body.encode("utf-8", "surrogatepass"),
             None if source is None else str(source),
             {str(name).lower(): str(value) for name, value in headers.items()},
             now,
@@ -311,9 +316,9 @@ def _incident_filters(request: Request) -> list[sa.ColumnElement[bool]]:
         if None in levels:
             raise _bad("severity", f"must be among {', '.join(level.word for level in Severity)}")
         where.append(incidents.c.severity.in_([int(level) for level in levels if level is not None]))
-    for name in ("source", "service"):
-        if asked.get(name):
-            where.append(incidents.c[name] == asked[name])
+    where += [incidents.c[name] == asked[name] for name in ("source", "service") if asked.get(name)]
+    if len(asked.get("q", "")) > _LONGEST_QUESTION:
+        raise _bad("q", f"must be at most {_LONGEST_QUESTION} characters long")
     if asked.get("q"):
         where.append(incidents.c.title.icontains(asked["q"], autoescape=True))
     if asked.get("since"):
@@ -326,13 +331,10 @@ def _incident_filters(request: Request) -> list[sa.ColumnElement[bool]]:
 
 async def _document(request: Request, keys: set[str]) -> Mapping[str, Any]:
     """A small JSON object, or nothing, which is {}."""
-    raw = await request.body()
+    raw = await intake.read_body(request.receive, request.headers.get("content-length", ""), _MOST_OF_A_BODY)
     if not raw.strip():
         return {}
-    try:
-        document = json.loads(raw)
-    except ValueError:
-        raise Refused(400, "The body is no JSON.", "not_json") from None
+    document = decode("", raw)
     if not isinstance(document, dict):
         raise Refused(422, "The body must be a JSON object.", "bad_field")
     unknown = sorted(set(document) - keys)
@@ -351,9 +353,10 @@ def _words(request: Request, name: str, known: Sequence[str]) -> frozenset[str]:
 
 def _limit(request: Request) -> int:
     text = request.query_params.get("limit", str(DEFAULT_ITEMS))
-    if not text.isdigit() or int(text) == 0:
+    if not re.fullmatch("0*[1-9][0-9]*", text):
         raise _bad("limit", f"must be a number from 1 to {MOST_ITEMS}")
-    return min(int(text), MOST_ITEMS)
+    digits = text.lstrip("0")
+    return MOST_ITEMS if len(digits) > 3 else min(int(digits), MOST_ITEMS)
 
 
 def _cursor(request: Request) -> str | None:

@@ -29,15 +29,15 @@ _PROXY_HEADERS = ("origin", "forwarded", "via")
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
-    """Header names in lower case; the last of several wins, but none is dropped from a signature's list."""
+    """Header names in lower case; the last of several wins."""
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
 def presented(headers: Mapping[str, str], in_path: str = "") -> list[str]:
     """The tokens a request shows: `Authorization: Bearer`, `X-API-Key`, or the last part of its path."""
     scheme, _, bearer = headers.get("authorization", "").partition(" ")
-    shown = [bearer.strip() if scheme.lower() == "bearer" else "", headers.get("x-api-key", ""), in_path]
-    return [token for token in shown if token]
+    shown = [bearer.strip() if scheme.lower() == "bearer" else "", headers.get("x-api-key", "")]
+    return [token for token in (*map(_as_utf8, shown), in_path) if token]
 
 
 def fits(shown: Iterable[str], wanted: Sequence[SecretStr]) -> bool:
@@ -61,12 +61,14 @@ def authentic(source: Source, headers: Mapping[str, str], in_path: str, body: by
     return settings.unauthenticated
 
 
-def client_of(scope: Scope, headers: Mapping[str, str], trusted: Sequence[Any]) -> str:
+def client_of(scope: Scope, trusted: Sequence[Any]) -> str:
     """The address that speaks to us; behind a trusted proxy, the nearest one it names that is none itself."""
     peer = scope["client"][0] if scope.get("client") else ""
     if not trusted or not within(peer, trusted):
         return peer
-    named = [part.strip() for part in headers.get("x-forwarded-for", "").split(",") if part.strip()]
+    # Each proxy may add a line of its own instead of a word: all lines are one list (RFC 9110 §5.3).
+    lines = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    named = [part.strip() for part in ",".join(lines).split(",") if part.strip()]
     for address in reversed(named):
         if not within(address, trusted):
             return address if _address(address) is not None else peer
@@ -110,6 +112,14 @@ def _signed_well(source: Source, headers: Mapping[str, str], body: bytes, now: M
         except Exception:
             log.exception("verifier failed", source=source.name)
     return good
+
+
+def _as_utf8(shown: str) -> str:
+    """Headers are read as Latin-1, but a token outside ASCII is sent as the UTF-8 that it was written in."""
+    try:
+        return shown if shown.isascii() else shown.encode("latin-1").decode()
+    except UnicodeError:
+        return shown
 
 
 def _digest(token: str) -> bytes:

@@ -20,13 +20,14 @@ LARGEST_RATIO = 20
 
 async def read_body(receive: Receive, declared: str, most: int) -> bytes:
     """The whole body, at most `most` bytes; Refused (413) as soon as more is announced or comes."""
-    if declared.isdigit() and int(declared) > most:
-        raise _too_large(most)
+    # Digits beyond any size we take are compared by their number: int() refuses thousands of them.
+    if declared.isascii() and declared.isdigit() and (len(declared) > 18 or int(declared) > most):
+        raise too_large(most)
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body"):
         body: bytes = message.get("body", b"")
         if len(body) > most:
-            raise _too_large(most)
+            raise too_large(most)
         return body
     pieces = bytearray()
     while True:
@@ -34,7 +35,7 @@ async def read_body(receive: Receive, declared: str, most: int) -> bytes:
             raise Refused(400, "The sender hung up in mid-body.", "hung_up")
         pieces += message.get("body", b"")
         if len(pieces) > most:
-            raise _too_large(most)
+            raise too_large(most)
         if not message.get("more_body"):
             return bytes(pieces)
         message = await receive()
@@ -55,9 +56,9 @@ def inflate(body: bytes, encoding: str, most: int, *, allowed: bool) -> bytes:
     except zlib.error:
         raise Refused(400, "The body is no gzip.", "not_gzip") from None
     if len(plain) > bound:
-        raise _too_large(bound)
-    if not inflater.eof:
-        raise Refused(400, "The gzip body ends too early.", "not_gzip")
+        raise too_large(bound)
+    if not inflater.eof or inflater.unused_data:
+        raise Refused(400, "The gzip body ends too early, or goes on behind its end.", "not_gzip")
     return plain
 
 
@@ -96,6 +97,7 @@ class Strangers:
         return limit.take()
 
 
-def _too_large(most: int) -> Refused:
-    # The rest of the body is not read: the connection cannot be used again.
-    return Refused(413, f"The body is larger than {most} bytes.", "too_large", headers={"connection": "close"})
+def too_large(most: int) -> Refused:
+    # The connection stays: what still comes is thrown away until its ten seconds are over. Hanging up at once would
+    # reset the connection of a sender who is still writing, and he would never read why.
+    return Refused(413, f"The body is larger than {most} bytes.", "too_large")

@@ -1,5 +1,5 @@
 """Every refusal as RFC 9457 `application/problem+json`, counted, and logged in one line each; under a flood
-one line a second stands for many, with a count."""
+ten lines a second stand for all, with a count of those left out."""
 
 from __future__ import annotations
 
@@ -85,9 +85,7 @@ REFUSALS = Refusals()
 async def answer(request: Request, error: Exception) -> Response:
     """Any refusal raised on the way becomes its answer."""
     refused = as_refused(error)
-    if refused.status != HTTPStatus.NOT_FOUND or refused.reason != "not_found":
-        client = request.client.host if request.client else ""
-        REFUSALS.note(refused, str(request.path_params.get("source", "")), client)
+    REFUSALS.note(refused, "", request.client.host if request.client else "")
     return problem(refused)
 
 

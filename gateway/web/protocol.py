@@ -10,29 +10,25 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.telemetry import REFUSED, logger
+from gateway.web.problems import REFUSALS, Refused, problem
 
-log = logger()
-
-RECEIPT_SECONDS = 10.0
-MOST_HEADER_BYTES = 32 * 1024
-_FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 5\r\n"
-    b"connection: close\r\ncontent-length: 0\r\n\r\n"
-)
-_LONG_HEADER = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+EACH_HEADER = 32
+"""Bytes that a header counts beyond its own, as in HTTP/2 (RFC 9113 §6.5.2): thousands of tiny ones cost too."""
 
 
 class GatewayProtocol(HttpToolsProtocol):
-    """One connection. `most`, `most_an_address` and `exempt` are set once by the service."""
+    """One connection. The figures are the class's: the service sets the caps once, tests lower them."""
 
     most: ClassVar[int] = 512
     most_an_address: ClassVar[int] = 64
     exempt: ClassVar[Callable[[str], bool]] = staticmethod(lambda _address: False)
+    receipt_seconds: ClassVar[float] = 10.0
+    most_header_bytes: ClassVar[int] = 32 * 1024
     _living: ClassVar[set[GatewayProtocol]] = set()
     _by_address: ClassVar[Counter[str]] = Counter()
 
@@ -40,16 +36,17 @@ class GatewayProtocol(HttpToolsProtocol):
         super().__init__(*args, **named)
         self._deadline: asyncio.TimerHandle | None = None
         self._header_bytes = 0
+        self._in_header = False
         self._whole = True
+        self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        address = self.client[0] if self.client else ""
+        address = self._address()
         crowded = self._by_address[address] >= self.most_an_address and not type(self).exempt(address)
         if len(self._living) >= self.most or crowded:
-            REFUSED.labels("too_many_connections").inc()
-            transport.write(_FULL)
-            transport.close()
+            later = {"retry-after": "5"}
+            self._refuse(Refused(503, "There are too many connections.", "too_many_connections", headers=later))
             return
         self._living.add(self)
         self._by_address[address] += 1
@@ -59,20 +56,32 @@ class GatewayProtocol(HttpToolsProtocol):
         self._disarm()
         if self in self._living:
             self._living.discard(self)
-            address = self.client[0] if self.client else ""
+            address = self._address()
             self._by_address[address] -= 1
             if self._by_address[address] <= 0:
                 del self._by_address[address]
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         if self._deadline is None and self._whole:
             self._arm()
         super().data_received(data)
+        if self._in_header:
+            # The parser speaks of a header only when it has the whole of it: what is unfinished counts as it came.
+            self._measure(len(data))
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP: httptools refuses a length beside chunks, and all that could be read in two ways."""
+        self._refuse(Refused(400, msg, "not_http"))
 
     def on_message_begin(self) -> None:
         self._whole = False
+        self._in_header = True
         self._header_bytes = 0
+        if self._deadline is None:
+            self._arm()  # it began behind another in the same packet
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -81,23 +90,46 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         super().on_header(name, value)
-        self._measure(len(name) + len(value) + 4)
+        self._measure(len(name) + len(value) + EACH_HEADER)
+
+    def on_headers_complete(self) -> None:
+        self._in_header = False
+        if not self._refused:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if not self._refused:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._whole = True
         self._disarm()
-        super().on_message_complete()
+        if not self._refused:
+            super().on_message_complete()
 
     def _measure(self, more: int) -> None:
         """Refuse while reading: httptools would take two megabytes of header."""
         self._header_bytes += more
-        if self._header_bytes > MOST_HEADER_BYTES and not self.transport.is_closing():
-            REFUSED.labels("long_header").inc()
-            self.transport.write(_LONG_HEADER)
-            self.transport.close()
+        if self._header_bytes > self.most_header_bytes and not self._refused:
+            self._refuse(Refused(431, "The header is too large.", "long_header"))
+
+    def _refuse(self, refused: Refused) -> None:
+        """Answer without asking the application, and hang up. Whatever else came with it is not looked at."""
+        self._refused = True
+        REFUSALS.note(refused, "", self._address())
+        if self.transport.is_closing():
+            return
+        answer = problem(refused)
+        lines = [f"HTTP/1.1 {refused.status} {HTTPStatus(refused.status).phrase}".encode(), b"connection: close"]
+        lines += [name + b": " + value for name, value in answer.raw_headers]
+        self.transport.write(b"\r\n".join([*lines, b"", bytes(answer.body)]))
+        self.transport.close()
+
+    def _address(self) -> str:
+        return self.client[0] if self.client else ""
 
     def _arm(self) -> None:
-        self._deadline = self.loop.call_later(RECEIPT_SECONDS, self._too_slow)
+        self._deadline = self.loop.call_later(self.receipt_seconds, self._too_slow)
 
     def _disarm(self) -> None:
         if self._deadline is not None:
@@ -107,6 +139,6 @@ class GatewayProtocol(HttpToolsProtocol):
     def _too_slow(self) -> None:
         self._deadline = None
         if not self.transport.is_closing():
-            REFUSED.labels("too_slow").inc()
-            log.warning("slow client closed", client=self.client[0] if self.client else "")
+            late = Refused(408, "The request was not whole in time.", "too_slow")
+            REFUSALS.note(late, "", self._address())
             self.transport.close()

@@ -6,6 +6,7 @@ refusal is fixed: 404, 403, 413, 401, 415, 400, 429; and 202 only after the comm
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 
@@ -15,7 +16,7 @@ from gateway.config import Source
 from gateway.contracts import Handshake, Keep
 from gateway.errors import NotJson, StoreUnavailable, WrongType
 from gateway.model import Event
-from gateway.rules.reading import decode
+from gateway.rules.reading import check_type, decode
 from gateway.telemetry import DUPLICATES, RECEIVED
 from gateway.web import auth, intake
 from gateway.web.house import House
@@ -42,18 +43,18 @@ class Doorman:
         self._limits: dict[str, intake.Limit] = {}
         self._strangers = intake.Strangers()
 
-    def client(self, scope: Scope, headers: Mapping[str, str]) -> str:
-        return auth.client_of(scope, headers, self._house.configuration.trusted_proxies)
+    def client(self, scope: Scope) -> str:
+        return auth.client_of(scope, self._house.configuration.trusted_proxies)
 
-    def check_address(self, source: Source, scope: Scope, headers: Mapping[str, str]) -> None:
+    def check_address(self, source: Source, scope: Scope) -> None:
         """Raises Refused (403) where the source takes only certain addresses and this is none."""
         networks = source.settings.allow_from
-        if networks and not auth.allowed(self.client(scope, headers), networks):
+        if networks and not auth.allowed(self.client(scope), networks):
             raise Refused(403, "This address may not send to this source.", "address_not_allowed")
 
-    def stranger(self, scope: Scope, headers: Mapping[str, str]) -> Refused:
+    def stranger(self, scope: Scope) -> Refused:
         """The refusal for a bad credential: 401, or 429 for an address that has shown hundreds of them."""
-        wait = self._strangers.failed(self.client(scope, headers))
+        wait = self._strangers.failed(self.client(scope))
         if wait:
             later = {"retry-after": _seconds(wait)}
             return Refused(429, "Too many bad credentials from this address.", "guessing", headers=later)
@@ -89,7 +90,7 @@ class Webhooks:
         except (Refused, StoreUnavailable, NotJson, WrongType) as error:
             refused = as_refused(error)
             REFUSALS.note(
-                refused, name if name in self._house.configuration.sources else "", self._doorman.client(scope, headers)
+                refused, name if name in self._house.configuration.sources else "", self._doorman.client(scope)
             )
             await problem(refused)(scope, receive, send)
             return
@@ -112,14 +113,16 @@ class Webhooks:
         if scope["method"] != "POST":
             raise Refused(405, "Webhooks are sent by POST.", "wrong_method", headers={"allow": "POST"})
         settings = source.settings
-        self._doorman.check_address(source, scope, headers)
+        self._doorman.check_address(source, scope)
         most = settings.max_body or source.adapter.max_body
         sent = await intake.read_body(receive, headers.get("content-length", ""), most)
         now = self._house.pipeline.now()
         if not auth.authentic(source, headers, token, sent, now):
-            raise self._doorman.stranger(scope, headers)
+            raise self._doorman.stranger(scope)
+        kind = headers.get("content-type", "")
+        check_type(kind)
         body = intake.inflate(sent, headers.get("content-encoding", ""), most, allowed=settings.gzip)
-        document = decode(headers.get("content-type", ""), body)
+        document = decode(kind, body)
         self._doorman.within_limit(source)
         admission = source.adapter.admit(headers, document)
         if isinstance(admission, Handshake):
@@ -138,11 +141,12 @@ def event_of(source: Source, headers: Mapping[str, str], body: bytes, new_id: st
 
 
 def keyed(keep: Keep, headers: Mapping[str, str]) -> Keep:
-    """The sender's own id: the vendor's where it has one, else `Idempotency-Key`."""
-    key = headers.get("idempotency-key", "")
-    if keep.delivery_id is None and key:
-        return Keep(f"key:{key[:LONGEST_KEY]}")
-    return keep
+    """The sender's own id: the vendor's where it has one, else `Idempotency-Key`, else `webhook-id`."""
+    key = headers.get("idempotency-key", "").strip() or headers.get("webhook-id", "").strip()
+    if keep.delivery_id is not None or not key:
+        return keep
+    # Never cut: two long keys that begin alike are two keys.
+    return Keep(key if len(key) <= LONGEST_KEY else hashlib.sha256(key.encode()).hexdigest())
 
 
 def _seconds(wait: float) -> str:
