@@ -40,7 +40,7 @@ from gateway.telemetry import (
     RELOADS,
     logger,
 )
-from gateway.web.app import application
+from gateway.web.app import Face
 from gateway.web.auth import within
 from gateway.web.house import House, RefusedFile
 from gateway.web.protocol import GatewayProtocol
@@ -92,10 +92,10 @@ class Service:
             started_at=now_ms(),
         )
 
-    def app(self) -> Starlette:
-        app = application(self.house)
-        app.router.lifespan_context = self._lifespan
-        return app
+    def app(self) -> Face:
+        face = Face(self.house)
+        face.rest.router.lifespan_context = self._lifespan
+        return face
 
     async def start(self) -> None:
         self._store_crew.start("writer", self.store.writer.serve)
