@@ -41,7 +41,8 @@ _VERDICTS: Final[Mapping[str, Verdict]] = {
 class Build:
     """One run, job, check or suite. `fingerprint` names the problem, `once` this run of it alone.
 
-    `detail`: a `workflow_run` event tells the same failure, and pages for it."""
+    `detail`: part of an Actions run, so one that was skipped is not worth a word. `whole`: the same as a run,
+    which pages for itself."""
 
     name: str
     branch: str
@@ -50,11 +51,12 @@ class Build:
     labels: Mapping[str, str]
     conclusion: str
     detail: bool = False
+    whole: bool = False
 
 
 def workflow_run(document: Json) -> list[Alert]:
-    """The one event that pages for GitHub Actions: error where a run failed, resolved by the workflow's next
-    success on the same branch. A fork's branch is named `owner:branch`, as GitHub itself does: a stranger's
+    """A whole run of GitHub Actions: error where it failed, resolved by the workflow's next success on the same
+    branch. A fork's branch is named `owner:branch`, as GitHub itself does: a stranger's
     pull request from his `main` must not resolve what failed on ours."""
     run = subject(document, "workflow_run")
     workflow = _shapes.text(run, "workflow_id") or _shapes.text(document, "workflow", "id")
@@ -80,7 +82,7 @@ def workflow_run(document: Json) -> list[Alert]:
 
 def workflow_job(document: Json) -> list[Alert]:
     """One job of a run: the same thing as the check run that Actions makes for it, so it has that one's
-    fingerprint and the two are one incident; info, because the run pages."""
+    fingerprint and the two are one incident: error, because a hook may send nothing else."""
     job = subject(document, "workflow_job")
     name = _shapes.text(job, "name") or "a job"
     workflow = _shapes.text(job, "workflow_name")
@@ -98,7 +100,7 @@ def workflow_job(document: Json) -> list[Alert]:
 
 
 def check_run(document: Json) -> list[Alert]:
-    """One check of an app. Those of GitHub Actions are jobs of a run: info, because the run pages."""
+    """One check of an app. Those of GitHub Actions are jobs, and one incident with them."""
     check = subject(document, "check_run")
     app = _app(check) or _app(_shapes.mapping(check, "check_suite"))
     name = _shapes.text(check, "name") or "a check"
@@ -129,6 +131,7 @@ def check_suite(document: Json) -> list[Alert]:
         labels={"app": app},
         conclusion=_concluded(document, suite),
         detail=app == ACTIONS,
+        whole=app == ACTIONS,
     )
     return _alerts(document, suite, build)
 
@@ -163,7 +166,7 @@ def _alerts(document: Json, run: Json, build: Build) -> list[Alert]:
         Alert(
             fingerprint=build.once if verdict.says_nothing else build.fingerprint,
             title=f"{build.name} {verdict.verb}: {place(document)} {build.branch}",
-            severity=Severity.INFO if build.detail else verdict.severity,
+            severity=Severity.INFO if build.whole else verdict.severity,
             status="resolved" if verdict.resolves else "firing",
             momentary=verdict.says_nothing,
             body="\n".join(part for part in (*output, commit, _failed_steps(run)) if part),

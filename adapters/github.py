@@ -4,10 +4,10 @@ The name of the event stands in the header `X-GitHub-Event`. Builds, deployments
 alerts and issues have a life, and their success or closing resolves them; pushes, comments and the like are
 told once; events that nobody must hear (stars, labels, ids of projects) give no alert at all.
 
-One failed job arrives up to four times: as workflow_job, workflow_run, check_run and check_suite. Only the
-run pages (error). The others, where GitHub Actions made them, are info, and the job and its check run are one
-incident; a check or a suite of any other app is heard nowhere else and pages itself. So a hook at GitHub should
-send "Workflow runs"; one that sends only jobs or checks is heard, but as info.
+One failed job arrives up to four times: as workflow_job, workflow_run, check_run and check_suite. The job and
+its check run are one incident, the suite of GitHub Actions is info, because it is the run once more. So a hook
+that sends everything pages twice at most, for the job and for its run, and one that sends a single kind still
+pages: a lost page is worse than a second one. A hook at GitHub should send "Workflow runs" alone.
 """
 
 from __future__ import annotations

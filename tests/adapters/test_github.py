@@ -161,14 +161,16 @@ def test_a_success_resolves_its_own_failure(event: str, of: Any) -> None:
     assert failed.fingerprint == passed.fingerprint
 
 
-def test_one_failed_job_that_arrives_four_times_pages_once() -> None:
+def test_one_failed_job_that_arrives_four_times_is_one_problem_of_a_job_and_one_of_its_run() -> None:
     four = [
         one("workflow_job", job()),
         one("check_run", check()),
         one("check_suite", suite()),
         one("workflow_run", run()),
     ]
-    assert [alert.kind for alert in four if alert.severity >= Severity.WARNING] == ["workflow_run"]
+    paging = [alert for alert in four if alert.severity >= Severity.ERROR]
+    assert [alert.kind for alert in paging] == ["workflow_job", "check_run", "workflow_run"]
+    assert len({alert.fingerprint for alert in paging}) == 2
     assert four[0].fingerprint == four[1].fingerprint
     assert len({alert.fingerprint for alert in four}) == 3
 

@@ -27,8 +27,6 @@ STATUSES = re.compile(r"\b(firing|resolved)\b")
 
 DELIBERATE = {
     "sentry/issue.assigned.json": "an assignment is news for those who ask for it, not a problem that opens: info",
-    "github/workflow_job.completed.failure.json": "one failed job arrives up to four times; workflow_run pages for it",
-    "github/check_run.completed.failure.json": "one failed job arrives up to four times; workflow_run pages for it",
 }
 
 
