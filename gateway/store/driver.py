@@ -91,7 +91,7 @@ class among(sa.ColumnElement[bool]):  # noqa: N801  # reads as SQL does: among(t
     same for any length of the list, so it is compiled once."""
 
     inherit_cache = False
-    type = sa.Boolean()
+    type = sa.types.NullType()  # of a boolean SQLAlchemy would make `… = 1`, which no index serves
 
     def __init__(self, column: sa.ColumnElement[Any] | Sequence[sa.ColumnElement[Any]], name: str) -> None:
         self.columns = tuple(column) if isinstance(column, (tuple, list)) else (column,)
@@ -100,11 +100,12 @@ class among(sa.ColumnElement[bool]):  # noqa: N801  # reads as SQL does: among(t
 
 @compiles(among, "sqlite")
 def _among(element: among, compiler: SQLCompiler, **named: Any) -> str:
+    # Without the cast the list has no type, and SQLite then compares without the column's index.
     columns = [compiler.process(column, **named) for column in element.columns]
     bound = compiler.process(element.list, **named)
     if len(columns) == 1:
-        return f"{columns[0]} IN (SELECT value FROM json_each({bound}))"  # noqa: S608  # names and a question mark
-    parts = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(columns)))
+        return f"{columns[0]} IN (SELECT CAST(value AS TEXT) FROM json_each({bound}))"  # noqa: S608  # names and a question mark
+    parts = ", ".join(f"CAST(json_extract(value, '$[{place}]') AS TEXT)" for place in range(len(columns)))
     return f"({', '.join(columns)}) IN (SELECT {parts} FROM json_each({bound}))"  # noqa: S608  # as above
 
 

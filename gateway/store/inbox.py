@@ -13,7 +13,7 @@ from sqlalchemy.dialects.sqlite import insert
 from gateway.contracts import Accepted
 from gateway.model import Event, Millis
 from gateway.store.driver import Connection, Prepared, among, listed
-from gateway.store.schema import events, seen
+from gateway.store.schema import events, seen, word
 
 _ADD = Prepared(sa.insert(events))
 _NEW_KEY = insert(seen)
@@ -29,7 +29,7 @@ _OWNERS = Prepared(
     sa.select(seen.c.source, seen.c.key, seen.c.event_id).where(among((seen.c.source, seen.c.key), "keys"))
 )
 _WAITING = Prepared(
-    sa.select(events).where(events.c.state == "waiting").order_by(events.c.id).limit(sa.bindparam("most"))
+    sa.select(events).where(events.c.state == word("waiting")).order_by(events.c.id).limit(sa.bindparam("most"))
 )
 _FINISH = Prepared(
     sa.update(events)
@@ -38,7 +38,7 @@ _FINISH = Prepared(
 )
 _UNREADABLE = Prepared(
     sa.select(sa.func.count().label("many")).where(
-        events.c.state == "unreadable", events.c.source == sa.bindparam("of_source")
+        events.c.state == word("unreadable"), events.c.source == sa.bindparam("of_source")
     )
 )
 _AGAIN = Prepared(
@@ -49,7 +49,7 @@ _AGAIN = Prepared(
 _GET = Prepared(sa.select(events).where(events.c.id == sa.bindparam("event")))
 _DEPTH = Prepared(
     sa.select(sa.func.count().label("many"), sa.func.min(events.c.received_at).label("oldest")).where(
-        events.c.state == "waiting"
+        events.c.state == word("waiting")
     )
 )
 _OLD_KEYS = sa.select(seen.c.source, seen.c.key).where(seen.c.until < sa.bindparam("now")).limit(sa.bindparam("most"))

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from gateway.model import Incident, Millis, Severity
 from gateway.store.driver import Connection, Prepared, among, listed
-from gateway.store.schema import incidents
+from gateway.store.schema import LIVING, incidents
 
 _COLUMNS = [field.name for field in fields_of(Incident)]
 _STORED = [name for name in _COLUMNS if name != "number"]
@@ -25,15 +25,13 @@ _MOVE = Prepared(
     .where(incidents.c.id == sa.bindparam("incident"))
     .values({name: sa.bindparam(f"new_{name}") for name in _CHANGING})
 )
-_LIVING = Prepared(sa.select(incidents).where(among(_KEY, "keys"), incidents.c.state != "resolved"))
+_LIVING = Prepared(sa.select(incidents).where(among(_KEY, "keys"), LIVING))
 _NEWEST = sa.select(sa.func.max(incidents.c.number)).where(among(_KEY, "keys")).group_by(*_KEY)
-_LAST = Prepared(sa.select(incidents).where(incidents.c.number.in_(_NEWEST), incidents.c.state == "resolved"))
+_LAST = Prepared(sa.select(incidents).where(incidents.c.number.in_(_NEWEST), sa.not_(LIVING)))
 _BY_ID = Prepared(sa.select(incidents).where(among(incidents.c.id, "ids")))
 _BY_NUMBER = Prepared(sa.select(incidents).where(incidents.c.number == sa.bindparam("name")))
 _COUNT = Prepared(
-    sa.select(incidents.c.source, sa.func.count().label("many"))
-    .where(incidents.c.state != "resolved")
-    .group_by(incidents.c.source)
+    sa.select(incidents.c.source, sa.func.count().label("many")).where(LIVING).group_by(incidents.c.source)
 )
 
 

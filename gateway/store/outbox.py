@@ -13,7 +13,7 @@ from sqlalchemy.dialects.sqlite import insert
 from gateway.contracts import Attempt, Settled
 from gateway.model import Delivery, Millis
 from gateway.store.driver import Connection, Prepared, among, listed
-from gateway.store.schema import attempts, deliveries
+from gateway.store.schema import attempts, deliveries, word
 
 MOST_UNSETTLED = 5
 """Claims in a row that nobody lived to settle: then the message itself is what kills us."""
@@ -41,7 +41,7 @@ _DUE = (
     sa.select(deliveries.c.id)
     .where(
         deliveries.c.channel == sa.bindparam("lane"),
-        deliveries.c.state == "waiting",
+        deliveries.c.state == word("waiting"),
         deliveries.c.due_at <= sa.bindparam("now"),
         deliveries.c.lease_until <= sa.bindparam("now"),
     )
@@ -85,7 +85,7 @@ _SETTLE = Prepared(
 )
 
 
-_WAITS = deliveries.c.state == "waiting"
+_WAITS = deliveries.c.state == word("waiting")
 _THIS = deliveries.c.id == sa.bindparam("delivery")
 _THESE = among(deliveries.c.id, "ids")
 _LANE = deliveries.c.channel == sa.bindparam("lane")
@@ -121,14 +121,19 @@ _AGAIN = Prepared(
 _GET = Prepared(sa.select(deliveries).where(_THIS))
 _ATTEMPTS = Prepared(sa.select(attempts).where(among(attempts.c.delivery_id, "ids")).order_by(attempts.c.id))
 _DEPTHS = Prepared(
-    sa.select(
-        deliveries.c.channel,
-        deliveries.c.state,
-        sa.func.count().label("many"),
-        sa.func.min(deliveries.c.promised_at).label("oldest"),
+    sa.union_all(
+        *(
+            sa.select(
+                deliveries.c.channel,
+                word(state).label("state"),
+                sa.func.count().label("many"),
+                sa.func.min(deliveries.c.promised_at).label("oldest"),
+            )
+            .where(deliveries.c.state == word(state))
+            .group_by(deliveries.c.channel)
+            for state in ("waiting", "failed")
+        )
     )
-    .where(deliveries.c.state.in_(("waiting", "failed")))
-    .group_by(deliveries.c.channel, deliveries.c.state)
 )
 _BURY = Prepared(
     sa.update(deliveries).where(_THESE).values(state="failed", lease_until=0, unsettled=0, reason=sa.bindparam("why"))
