@@ -104,6 +104,8 @@ class Batch:
             LAG.labels("decided").observe(max(self.now - event.received_at, 0) / 1000)
         for change in changes:
             CHANGED.labels(change.what).inc()
+            told = [target.channel for target in change.decision.targets] if change.decision else []
+            log.info(f"incident {change.what}", incident=change.incident, severity=change.severity.word, to=told)
         for incident in board.new.values():
             if incident.unrouted:
                 UNROUTED.labels(incident.source).inc()

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from gateway.cli import remote
+from gateway.cli.serve import environment
 from gateway.errors import BadConfiguration, TocsinError
 
 
@@ -74,7 +75,7 @@ def _load(file: str) -> Any:
     from gateway.config import load
 
     try:
-        return load(Path(file), os.environ)
+        return load(Path(file), environment())
     except BadConfiguration as refused:
         for problem in refused.problems:
             click.echo(str(problem), err=True)

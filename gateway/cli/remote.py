@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import click
 
+from gateway.cli.serve import environment
 from gateway.errors import TocsinError
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -31,7 +32,7 @@ class Gateway:
 
     def send(self, alert: Any) -> Any:
         """A generic alert, with a source's token."""
-        token = os.environ.get("TOCSIN_TOKEN", "")
+        token = environment().get("TOCSIN_TOKEN", "")
         return self._call("POST", "/api/v1/alerts", None, alert, {"authorization": f"Bearer {token}"} if token else {})
 
     def _call(self, method: str, path: str, query: dict[str, str] | None, body: Any, headers: dict[str, str]) -> Any:

@@ -62,6 +62,13 @@ def serve(config: str, database: str, host: str, port: int, log_level: str, quic
     run(Options(Path(config), database, host, port, environ), configuration)
 
 
+def environment() -> Mapping[str, str]:
+    """The environment, with the token that `make run` made in this folder where TOCSIN_TOKEN is not set."""
+    if os.environ.get("TOCSIN_TOKEN") or not TOKEN_FILE.exists():
+        return os.environ
+    return {**os.environ, "TOCSIN_TOKEN": own_token()}
+
+
 def own_token() -> str:
     """The token in `.tocsin/token`, made at random the first time. Raises TocsinError where it cannot be kept."""
     try:
