@@ -105,7 +105,8 @@ class Batch:
         for change in changes:
             CHANGED.labels(change.what).inc()
             told = [target.channel for target in change.decision.targets] if change.decision else []
-            log.info(f"incident {change.what}", incident=change.incident, severity=change.severity.word, to=told)
+            facts = {"incident": change.incident, "what": change.what, "severity": change.severity.word}
+            log.info("incident changed", **facts, to=told)
         for incident in board.new.values():
             if incident.unrouted:
                 UNROUTED.labels(incident.source).inc()

@@ -91,7 +91,7 @@ class among(sa.ColumnElement[bool]):  # noqa: N801  # reads as SQL does: among(t
     same for any length of the list, so it is compiled once."""
 
     inherit_cache = False
-    type = sa.types.NullType()  # of a boolean SQLAlchemy would make `… = 1`, which no index serves
+    type: Any = sa.types.NullType()  # of a boolean SQLAlchemy would make `… = 1`, which no index serves
 
     def __init__(self, column: sa.ColumnElement[Any] | Sequence[sa.ColumnElement[Any]], name: str) -> None:
         self.columns = tuple(column) if isinstance(column, (tuple, list)) else (column,)
