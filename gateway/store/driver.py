@@ -81,8 +81,12 @@ async def connect(database: str, pragmas: Sequence[str], busy_seconds: float) ->
     fails at once when somebody else writes, whatever the busy time-out."""
     raw = await aiosqlite.connect(database, uri=True, isolation_level=None, timeout=busy_seconds)
     raw.row_factory = sqlite3.Row
-    for pragma in pragmas:
-        await raw.execute(f"PRAGMA {pragma}")
+    try:
+        for pragma in pragmas:
+            await raw.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        await raw.close()  # its thread would keep the process from ending
+        raise
     return Connection(raw)
 
 

@@ -1,0 +1,151 @@
+"""Events are kept once, in their order, and each sender's id is burned with its event or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+import pytest
+
+from gateway.contracts import Accepted, Ledger, Store
+from gateway.model import Event
+from tests.stage import HOUR, NOON
+from tests.store.things import an_event
+
+
+async def get(store: Store, id_: str) -> Event | None:
+    return await store.read(lambda ledger: ledger.inbox.get(id_))
+
+
+async def test_an_event_comes_back_to_the_byte(store: Store) -> None:
+    event = an_event(body=bytes(range(256)), headers={"x-github-event": "push", "이름": "값"}, reason="why")
+    assert await store.accept(event, None, 0) == Accepted(event.id)
+    assert await get(store, event.id) == event
+
+
+async def test_an_empty_body_stays_empty(store: Store) -> None:
+    event = an_event(body=b"", headers={})
+    await store.accept(event, None, 0)
+    assert await get(store, event.id) == event
+
+
+async def test_there_is_no_event_that_nobody_sent(store: Store) -> None:
+    assert await get(store, "nobody") is None
+
+
+async def test_a_second_event_with_the_same_key_is_not_kept_and_learns_of_the_first(store: Store) -> None:
+    first, second = an_event(), an_event()
+    await store.accept(first, "id:1", NOON + HOUR)
+    assert await store.accept(second, "id:1", NOON + HOUR) == Accepted(first.id, duplicate=True)
+    assert await get(store, second.id) is None
+
+
+async def test_the_same_key_of_another_source_is_another_key(store: Store) -> None:
+    await store.accept(an_event(), "id:1", NOON + HOUR)
+    other = an_event(source="other")
+    assert await store.accept(other, "id:1", NOON + HOUR) == Accepted(other.id)
+
+
+async def test_a_key_whose_time_is_over_can_be_burned_again(store: Store) -> None:
+    await store.accept(an_event(), "id:1", NOON + HOUR)
+    at_the_end = an_event(received_at=NOON + HOUR)
+    assert (await store.accept(at_the_end, "id:1", NOON + 2 * HOUR)).duplicate
+    later = an_event(received_at=NOON + HOUR + 1)
+    assert await store.accept(later, "id:1", NOON + 2 * HOUR) == Accepted(later.id)
+    again = an_event(received_at=NOON + HOUR + 2)
+    assert await store.accept(again, "id:1", NOON + 2 * HOUR) == Accepted(later.id, duplicate=True)
+
+
+@pytest.mark.parametrize("posts", [2, 40])
+async def test_of_many_at_once_with_one_key_exactly_one_is_kept(store: Store, posts: int) -> None:
+    for number in range(10):
+        events = [an_event() for _ in range(posts)]
+        answers = await asyncio.gather(*(store.accept(event, f"id:{number}", NOON + HOUR) for event in events))
+        (owner,) = {answer.event for answer in answers}
+        assert [answer.duplicate for answer in answers].count(False) == 1
+        assert [event.id for event in events if await get(store, event.id)] == [owner]
+
+
+async def test_a_list_is_accepted_whole_and_each_of_it_has_its_own_key(store: Store) -> None:
+    known = an_event()
+    await store.accept(known, "k:1", NOON + HOUR)
+    events = [an_event() for _ in range(3)]
+    entries = [(event, f"k:{number}", NOON + HOUR) for number, event in enumerate(events)]
+    answers = await store.write(lambda ledger: ledger.inbox.accept(entries))
+    assert answers == [Accepted(events[0].id), Accepted(known.id, duplicate=True), Accepted(events[2].id)]
+
+
+async def test_a_transaction_that_fails_keeps_neither_event_nor_key(store: Store) -> None:
+    event = an_event()
+
+    async def fail(ledger: Ledger) -> None:
+        await ledger.inbox.accept([(event, "id:1", NOON + HOUR)])
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        await store.write(fail)
+    assert await get(store, event.id) is None
+    assert await store.accept(event, "id:1", NOON + HOUR) == Accepted(event.id)
+
+
+async def test_what_waits_is_read_oldest_first_and_only_once_it_is_decided_no_more(store: Store) -> None:
+    events = [an_event() for _ in range(5)]
+    for event in reversed(events):
+        await store.accept(event, None, 0)
+    assert await store.read(lambda ledger: ledger.inbox.waiting(3)) == events[:3]
+    done, unreadable = events[0], events[1]
+    await store.write(lambda ledger: ledger.inbox.finish([done.id], {unreadable.id: "no shape"}))
+    assert await store.read(lambda ledger: ledger.inbox.waiting(9)) == events[2:]
+    assert await get(store, done.id) == dataclasses.replace(done, state="done")
+    assert await get(store, unreadable.id) == dataclasses.replace(unreadable, state="unreadable", reason="no shape")
+    await store.write(lambda ledger: ledger.inbox.finish([], {}))
+
+
+async def test_unreadable_events_are_counted_by_source(store: Store) -> None:
+    for source in ("a", "a", "b"):
+        event = an_event(source=source)
+        await store.accept(event, None, 0)
+        await store.write(lambda ledger, id_=event.id: ledger.inbox.finish([], {id_: "x"}))
+    counts = [await store.read(lambda ledger, s=source: ledger.inbox.unreadable(s)) for source in ("a", "b", "c")]
+    assert counts == [2, 1, 0]
+
+
+@pytest.mark.parametrize(("reason", "then"), [("no shape", "no shape"), ("", "replayed")])
+async def test_an_event_that_waits_again_says_that_it_is_a_second_reading(store: Store, reason: str, then: str) -> None:
+    event = an_event(state="unreadable", reason=reason)
+    await store.write(lambda ledger: ledger.inbox.add(event))
+    await store.write(lambda ledger: ledger.inbox.again(event.id))
+    assert await get(store, event.id) == dataclasses.replace(event, state="waiting", reason=then)
+
+
+async def test_pages_go_backwards_in_time_and_leave_the_bodies_out(store: Store) -> None:
+    events = [an_event(source=source) for source in "aabab"]
+    for event in events:
+        await store.accept(event, None, 0)
+    await store.write(lambda ledger: ledger.inbox.finish([events[4].id], {}))
+
+    async def page(*asked: object) -> list[str]:
+        found = await store.read(lambda ledger: ledger.inbox.page(*asked))
+        assert {event.body for event in found} <= {b""}
+        return [event.id for event in found]
+
+    ids = [event.id for event in events]
+    assert await page(frozenset(), None, None, 2) == [ids[4], ids[3]]
+    assert await page(frozenset(), None, ids[3], 9) == [ids[2], ids[1], ids[0]]
+    assert await page({"waiting"}, "b", None, 9) == [ids[2]]
+    assert await page({"done", "unreadable"}, None, None, 9) == [ids[4]]
+
+
+async def test_the_depth_is_how_many_wait_and_since_when(store: Store) -> None:
+    assert await store.read(lambda ledger: ledger.inbox.depth()) == (0, None)
+    await store.accept(an_event(received_at=NOON + 5), None, 0)
+    await store.accept(an_event(received_at=NOON), None, 0)
+    assert await store.read(lambda ledger: ledger.inbox.depth()) == (2, NOON)
+
+
+async def test_keys_whose_time_is_over_are_dropped(store: Store) -> None:
+    for number in range(3):
+        await store.accept(an_event(), f"id:{number}", NOON + number)
+    forgotten = [await store.write(lambda ledger: ledger.inbox.forget_keys(NOON + 2, 1)) for _ in range(3)]
+    assert forgotten == [1, 1, 0]
+    assert (await store.accept(an_event(), "id:2", NOON + 9)).duplicate
