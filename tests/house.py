@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -73,7 +74,7 @@ class Running:
     async def post(self, source: str, body: Any, headers: Mapping[str, str] | None = None) -> httpx2.Response:
         """POST to /webhooks/{source}: bytes as they are, anything else as JSON; by default with GENERIC headers."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return await self.client.post(f"/webhooks/{source}", content=content, headers=headers or GENERIC)
+        return await self.client.post(f"/webhooks/{source}", content=content, headers=GENERIC if headers is None else headers)
 
     async def alert(self, title: str = "Disk full", **rest: Any) -> str:
         """A generic alert that is taken. The event's id."""
@@ -114,6 +115,17 @@ class Running:
 
         await self.decided()
         await until(done)
+
+    @asynccontextmanager
+    async def nobody_writes(self, how: str = "IMMEDIATE") -> AsyncIterator[None]:
+        """While it lasts, somebody else holds the database's write lock."""
+        # In a thread: the gateway may hold the lock at this moment, and needs this loop to let it go.
+        other = sqlite3.connect(self.database, isolation_level=None, check_same_thread=False)
+        try:
+            await asyncio.to_thread(other.execute, f"BEGIN {how}")
+            yield
+        finally:
+            other.close()
 
     def on_disk(self) -> bytes:
         """Every byte that the database's files hold at this moment."""
@@ -162,7 +174,7 @@ def client_of(
 async def until(done: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:
     """Wait until it is so; a test that waits for ever is a test that failed."""
     async with asyncio.timeout(seconds):
-        while not await done():
+        while not await done():  # noqa: ASYNC110  (what is waited for is seen from outside)
             await asyncio.sleep(0.02)
 
 
