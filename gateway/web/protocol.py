@@ -36,6 +36,7 @@ class GatewayProtocol(HttpToolsProtocol):
         super().__init__(*args, **named)
         self._deadline: asyncio.TimerHandle | None = None
         self._header_bytes = 0
+        self._chunk = 0
         self._in_header = False
         self._whole = True
         self._refused = False
@@ -67,10 +68,12 @@ class GatewayProtocol(HttpToolsProtocol):
             return
         if self._deadline is None and self._whole:
             self._arm()
+        self._chunk = len(data)
         super().data_received(data)
         if self._in_header:
-            # The parser speaks of a header only when it has the whole of it: what is unfinished counts as it came.
-            self._measure(len(data))
+            self._header_bytes += len(data)
+            if self._header_bytes > self.most_header_bytes:
+                self._refuse_header()
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP: httptools refuses a length beside chunks, and all that could be read in two ways."""
@@ -84,16 +87,13 @@ class GatewayProtocol(HttpToolsProtocol):
             self._arm()  # it began behind another in the same packet
         super().on_message_begin()
 
-    def on_url(self, url: bytes) -> None:
-        super().on_url(url)
-        self._measure(len(url))
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
-        self._measure(len(name) + len(value) + EACH_HEADER)
-
     def on_headers_complete(self) -> None:
         self._in_header = False
+        if self._header_bytes + self._chunk > self.most_header_bytes:
+            # Some of that may be body: now it can be told apart.
+            named = sum(len(name) + len(value) + EACH_HEADER for name, value in self.headers)
+            if len(self.url) + named > self.most_header_bytes:
+                self._refuse_header()
         if not self._refused:
             super().on_headers_complete()
 
@@ -107,10 +107,9 @@ class GatewayProtocol(HttpToolsProtocol):
         if not self._refused:
             super().on_message_complete()
 
-    def _measure(self, more: int) -> None:
+    def _refuse_header(self) -> None:
         """Refuse while reading: httptools would take two megabytes of header."""
-        self._header_bytes += more
-        if self._header_bytes > self.most_header_bytes and not self._refused:
+        if not self._refused:
             self._refuse(Refused(431, "The header is too large.", "long_header"))
 
     def _refuse(self, refused: Refused) -> None:
