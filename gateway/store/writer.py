@@ -28,6 +28,20 @@ MOST_WAITING = 20_000
 MOST_ACCEPTED_AT_ONCE = 512
 MOST_WORKS_AT_ONCE = 8
 STUCK_SECONDS = 5.0
+LINGER_FROM = 6
+LINGER_SECONDS = 0.001
+"""While senders queue, a commit waits a moment for more of them: fewer commits, each of more."""
+# What is wrong with the work itself, so that no waiting mends it; the driver raises the last three for a value
+# that it cannot bind. Every other sqlite3.Error (locked, full, broken) is the disk's and may pass.
+_UNFIT = (
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    sqlite3.DataError,
+    OverflowError,
+    TypeError,
+    ValueError,
+)
 
 Entry = tuple[Event, str | None, Millis]
 Accepting = Callable[[Connection, Sequence[Entry]], Awaitable[list[Accepted]]]
@@ -70,11 +84,14 @@ class Writer:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
+                if self.last_group >= LINGER_FROM:
+                    await asyncio.sleep(LINGER_SECONDS)
                 while self._entries or self._works:
                     await self._accept_some(connection)
                     await self._work_some(connection)
         finally:
-            self._fail([future for _, future in (*self._entries, *self._works)], "the gateway is stopping")
+            self._fail([*self._under_way, *self._waiting()], "the gateway is stopping")
+            self._since, self._under_way = None, []
             await connection.close()
 
     async def watch(self) -> None:
@@ -82,19 +99,24 @@ class Writer:
         while True:
             await asyncio.sleep(0.5)
             if self._since is not None and time.monotonic() - self._since > STUCK_SECONDS:
-                waiting = [future for _, future in self._entries]
-                self._fail([*self._under_way, *waiting], "the disk does not answer")
+                self._fail([*self._under_way, *self._waiting()], "the disk does not answer")
 
     async def _accept_some(self, connection: Connection) -> None:
-        group = [self._entries.popleft() for _ in range(min(len(self._entries), MOST_ACCEPTED_AT_ONCE))]
+        group = _take(self._entries, MOST_ACCEPTED_AT_ONCE)
         self.last_group = len(group)
-        if not group:
-            return
+        if group:
+            await self._accept(connection, group)
+
+    async def _accept(self, connection: Connection, group: list[tuple[Entry, asyncio.Future[Accepted]]]) -> None:
         futures = [future for _, future in group]
         try:
             await self._begin(connection, futures)
             accepted = await self._accepting(connection, [entry for entry, _ in group])
             await self._end(connection, "COMMIT")
+        except _UNFIT as fault:
+            await self._roll_back(connection)
+            await self._accept_apart(connection, group, fault)
+            return
         except sqlite3.Error as error:
             await self._abandon(connection, error, futures)
             return
@@ -102,8 +124,18 @@ class Writer:
             if not future.done():
                 future.set_result(answer)
 
+    async def _accept_apart(
+        self, connection: Connection, group: list[tuple[Entry, asyncio.Future[Accepted]]], fault: Exception
+    ) -> None:
+        """One of them cannot be stored at all: the others must not pay for it."""
+        if len(group) > 1:
+            for one in group:
+                await self._accept(connection, [one])
+        elif not group[0][1].done():
+            group[0][1].set_exception(fault)
+
     async def _work_some(self, connection: Connection) -> None:
-        group = [self._works.popleft() for _ in range(min(len(self._works), MOST_WORKS_AT_ONCE))]
+        group = _take(self._works, MOST_WORKS_AT_ONCE)
         if not group:
             return
         futures = [future for _, future in group]
@@ -134,12 +166,13 @@ class Writer:
         result: Any = outcome[0]
         if not isinstance(result, BaseException):
             return result, None
-        if alone and isinstance(result, sqlite3.Error):
+        passing = isinstance(result, sqlite3.Error) and not isinstance(result, _UNFIT)
+        if alone and passing:
             raise result
         await connection.control("ROLLBACK" if alone else "ROLLBACK TO one")
         if alone:
             await connection.control("BEGIN IMMEDIATE")
-        return None, unavailable(result) if isinstance(result, sqlite3.Error) else result
+        return None, unavailable(result) if passing else result
 
     async def _begin(self, connection: Connection, futures: list[asyncio.Future[Any]]) -> None:
         self._since, self._under_way = time.monotonic(), futures
@@ -151,16 +184,32 @@ class Writer:
 
     async def _abandon(self, connection: Connection, error: sqlite3.Error, futures: list[asyncio.Future[Any]]) -> None:
         log.warning("transaction failed", fault=str(error))
+        await self._roll_back(connection)
+        for future in futures:
+            if not future.done():
+                future.set_exception(unavailable(error))
+
+    async def _roll_back(self, connection: Connection) -> None:
         try:
             await self._end(connection, "ROLLBACK")
         except sqlite3.Error:
             self._since, self._under_way = None, []  # it never began, or the engine has rolled it back itself
-        for future in futures:
-            if not future.done():
-                future.set_exception(unavailable(error))
+
+    def _waiting(self) -> list[asyncio.Future[Any]]:
+        return [*(future for _, future in self._entries), *(future for _, future in self._works)]
 
     @staticmethod
     def _fail(futures: Sequence[asyncio.Future[Any]], why: str) -> None:
         for future in futures:
             if not future.done():
-                future.set_exception(StoreUnavailable(f"the event may not be stored: {why}"))
+                future.set_exception(StoreUnavailable(f"what was to be stored may not be: {why}"))
+
+
+def _take(queue: deque[tuple[T, asyncio.Future[Any]]], most: int) -> list[tuple[T, asyncio.Future[Any]]]:
+    """The next so many for which somebody still waits: who was cancelled, or told that the disk hangs, is gone."""
+    group: list[tuple[T, asyncio.Future[Any]]] = []
+    while queue and len(group) < most:
+        one = queue.popleft()
+        if not one[1].done():
+            group.append(one)
+    return group

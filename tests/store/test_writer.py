@@ -1,0 +1,249 @@
+"""One task writes, in groups: nobody pays for a neighbour, nobody waits for ever, nothing stays open."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from gateway.contracts import Accepted, Ledger
+from gateway.errors import StoreUnavailable
+from gateway.model import Event
+from gateway.store import inbox, writer
+from gateway.store.driver import Connection
+from gateway.store.safe import Safe
+from tests.stage import running_store, until
+from tests.store.things import an_event
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Safe]:
+    async with running_store(tmp_path) as opened:
+        yield opened
+
+
+def count(store: Safe, table: str = "events") -> int:
+    with closing(sqlite3.connect(store.path)) as connection:
+        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608
+
+
+async def add(ledger: Ledger) -> str:
+    event = an_event()
+    await ledger.inbox.add(event)
+    return event.id
+
+
+async def fail(ledger: Ledger) -> str:
+    await add(ledger)
+    raise KeyError("mine")
+
+
+class TestGroups:
+    async def test_what_was_accepted_is_on_disk(self, store: Safe) -> None:
+        answers = await asyncio.gather(*(store.accept(an_event(), None, 0) for _ in range(700)))
+        assert len({answer.event for answer in answers}) == 700
+        assert count(store) == 700
+
+    async def test_many_are_committed_together(self, store: Safe) -> None:
+        await asyncio.gather(*(store.accept(an_event(), None, 0) for _ in range(100)))
+        assert store.writer.last_group == 100
+
+    async def test_who_fails_in_a_group_does_not_harm_his_neighbours(self, store: Safe) -> None:
+        works = [add, fail, add, fail, add]
+        outcomes = await asyncio.gather(*(store.write(work) for work in works), return_exceptions=True)
+        assert [isinstance(outcome, KeyError) for outcome in outcomes] == [False, True, False, True, False]
+        assert count(store) == 3
+
+    async def test_who_fails_alone_leaves_nothing(self, store: Safe) -> None:
+        with pytest.raises(KeyError, match="mine"):
+            await store.write(fail)
+        assert count(store) == 0
+        assert await store.write(add)
+
+    @pytest.mark.parametrize("alone", [True, False])
+    async def test_a_statement_that_is_wrong_is_the_askers_fault_and_not_the_disks(
+        self, store: Safe, alone: bool
+    ) -> None:
+        event = an_event()
+
+        async def twice(ledger: Ledger) -> None:
+            await ledger.inbox.add(event)
+            await ledger.inbox.add(event)
+
+        works = [twice] if alone else [twice, add]
+        outcomes = await asyncio.gather(*(store.write(work) for work in works), return_exceptions=True)
+        assert isinstance(outcomes[0], sqlite3.IntegrityError)
+        assert count(store) == len(works) - 1
+
+    async def test_an_event_that_cannot_be_stored_does_not_cost_its_neighbours(self, store: Safe) -> None:
+        bad = an_event(source="half a character: \ud800")
+        events = [an_event(), bad, an_event()]
+        outcomes = await asyncio.gather(*(store.accept(event, None, 0) for event in events), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [Accepted, UnicodeEncodeError, Accepted]
+        assert count(store) == 2
+
+    async def test_accepting_goes_before_other_work(self, store: Safe) -> None:
+        order: list[str] = []
+
+        async def work(_ledger: Ledger) -> None:
+            order.append("work")
+
+        async def accept() -> None:
+            await store.accept(an_event(), None, 0)
+            order.append("accepted")
+
+        await asyncio.gather(store.write(work), accept())
+        assert order == ["accepted", "work"]
+
+
+class TestCancelling:
+    async def test_a_thousand_who_leave_in_the_midst_leave_nothing_open(self, store: Safe) -> None:
+        async def slow(ledger: Ledger) -> None:
+            await add(ledger)
+            await asyncio.sleep(0)
+
+        for number in range(100):
+            waiters = [asyncio.ensure_future(store.accept(an_event(), None, 0)) for _ in range(5)]
+            waiters += [asyncio.ensure_future(store.write(slow)) for _ in range(5)]
+            await asyncio.sleep(0.0005 * (number % 4))
+            for waiter in waiters:
+                waiter.cancel()
+            outcomes = await asyncio.gather(*waiters, return_exceptions=True)
+            assert not [one for one in outcomes if isinstance(one, StoreUnavailable)]
+        assert await store.accept(an_event(), None, 0)
+        with closing(sqlite3.connect(store.path, timeout=0)) as other, other:
+            other.execute("BEGIN IMMEDIATE")  # locked, if a transaction had stayed open
+
+    async def test_who_leaves_before_his_turn_is_not_served(self, store: Safe) -> None:
+        started = asyncio.Event()
+        hold = asyncio.Event()
+
+        async def holding(_ledger: Ledger) -> None:
+            started.set()
+            await hold.wait()
+
+        first = asyncio.ensure_future(store.write(holding))
+        await started.wait()
+        gone = asyncio.ensure_future(store.write(add))
+        await asyncio.sleep(0)
+        gone.cancel()
+        hold.set()
+        await first
+        await store.write(add)
+        assert count(store) == 1
+
+
+class TestTrouble:
+    async def test_a_locked_file_is_a_503_and_passes(self, store: Safe, monkeypatch: pytest.MonkeyPatch) -> None:
+        with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            outcomes = await asyncio.gather(store.accept(an_event(), None, 0), store.write(add), return_exceptions=True)
+            assert [type(outcome) for outcome in outcomes] == [StoreUnavailable, StoreUnavailable]
+            assert "locked" in str(outcomes[0])
+            other.execute("ROLLBACK")
+        await store.accept(an_event(), None, 0)
+        await store.write(add)
+        assert count(store) == 2
+
+    async def test_a_file_that_is_read_meanwhile_can_be_written(self, store: Safe) -> None:
+        with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+            other.execute("BEGIN")
+            other.execute("SELECT count(*) FROM events").fetchone()
+            assert await store.accept(an_event(), None, 0)
+
+    async def test_too_many_waiting_are_turned_away(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(writer, "MOST_WAITING", 3)
+        store = Safe(f"sqlite:///{tmp_path}/tocsin.db")
+        waiting = [asyncio.ensure_future(store.accept(an_event(), None, 0)) for _ in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(StoreUnavailable, match="too many"):
+            await store.accept(an_event(), None, 0)
+        for one in waiting:
+            one.cancel()
+
+    async def test_a_commit_that_does_not_return_is_answered_after_a_while(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Those under way and those behind them hear of it; when the disk answers again, all goes on."""
+        monkeypatch.setattr(writer, "STUCK_SECONDS", 0.3)
+        stuck = asyncio.Event()
+
+        async def accepting(connection: Connection, entries: Sequence[writer.Entry]) -> list[Accepted]:
+            if any(event.body == b"stuck" for event, _, _ in entries):
+                await stuck.wait()
+            return await inbox.accept(connection, entries)
+
+        async with running_store(tmp_path) as store:
+            store.writer._accepting = accepting
+            under_way = asyncio.ensure_future(store.accept(an_event(body=b"stuck"), None, 0))
+            await until(lambda: store.writer._since is not None)
+            behind = [asyncio.ensure_future(store.accept(an_event(), None, 0)), asyncio.ensure_future(store.write(add))]
+            async with asyncio.timeout(3):
+                outcomes = await asyncio.gather(under_way, *behind, return_exceptions=True)
+            assert [str(outcome) for outcome in outcomes] == [
+                "what was to be stored may not be: the disk does not answer"
+            ] * 3
+            stuck.set()
+            assert await store.write(add)
+            assert count(store) == 2  # what was under way, and this; what was refused behind it was not stored
+
+    async def test_a_fault_of_ours_answers_all_who_wait_and_the_next_start_goes_on(self, tmp_path: Path) -> None:
+        store = Safe(f"sqlite:///{tmp_path}/tocsin.db")
+        store.open()
+
+        async def broken(_connection: Connection, _entries: Sequence[tuple[Event, str | None, int]]) -> list[Accepted]:
+            raise LookupError("a bug")
+
+        store.writer._accepting, good = broken, store.writer._accepting
+        accepting = [asyncio.ensure_future(store.accept(an_event(), None, 0)) for _ in range(2)]
+        working = asyncio.ensure_future(store.write(add))
+        with pytest.raises(LookupError):
+            await asyncio.wait_for(store.writer.serve(), 5)
+        outcomes = await asyncio.gather(*accepting, working, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 3
+        store.writer._accepting = good
+        serving = asyncio.ensure_future(store.writer.serve())
+        assert await store.accept(an_event(), None, 0)
+        serving.cancel()
+        with suppress(asyncio.CancelledError):
+            await serving
+        await store.close()
+
+    async def test_a_work_whose_transaction_the_disk_ended_is_told_so(self, store: Safe) -> None:
+        """SQLite rolls back by itself when the disk is full: the savepoint is gone."""
+
+        async def full(ledger: Ledger) -> None:
+            await ledger.inbox._connection.control("ROLLBACK")
+            raise sqlite3.OperationalError("database or disk is full")
+
+        outcomes = await asyncio.gather(store.write(full), store.write(add), return_exceptions=True)
+        assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
+        assert await store.write(add)
+        with pytest.raises(StoreUnavailable, match="full"):
+            await store.write(full)
+
+    async def test_reading_never_waits_for_the_writer(self, store: Safe) -> None:
+        with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            many = [store.read(lambda ledger: ledger.inbox.depth()) for _ in range(20)]
+            async with asyncio.timeout(0.9):
+                assert await asyncio.gather(*many) == [(0, None)] * 20
+
+    async def test_what_cannot_be_read_is_unavailable(self, store: Safe) -> None:
+        with closing(sqlite3.connect(store.path)) as other, other:
+            other.execute("DROP TABLE events")
+        with pytest.raises(StoreUnavailable, match="no such table"):
+            await store.read(lambda ledger: ledger.inbox.depth())
+
+    async def test_a_reader_can_write_nothing(self, store: Safe) -> None:
+        with pytest.raises(StoreUnavailable, match="readonly"):
+            await store.read(add)
+
+    async def test_the_probe_writes(self, store: Safe) -> None:
+        await store.write(lambda ledger: ledger.beat())
+        await store.write(lambda ledger: ledger.beat())
+        assert count(store, "beats") == 1
