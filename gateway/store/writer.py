@@ -28,9 +28,6 @@ MOST_WAITING = 20_000
 MOST_ACCEPTED_AT_ONCE = 512
 MOST_WORKS_AT_ONCE = 8
 STUCK_SECONDS = 5.0
-LINGER_FROM = 6
-LINGER_SECONDS = 0.001
-"""While senders queue, a commit waits a moment for more of them: fewer commits, each of more."""
 # What is wrong with the work itself, so that no waiting mends it; the driver raises the last three for a value
 # that it cannot bind. Every other sqlite3.Error (locked, full, broken) is the disk's and may pass.
 _UNFIT = (
@@ -84,8 +81,6 @@ class Writer:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                if self.last_group >= LINGER_FROM:
-                    await asyncio.sleep(LINGER_SECONDS)
                 while self._entries or self._works:
                     await self._accept_some(connection)
                     await self._work_some(connection)
