@@ -1,5 +1,5 @@
 # make run    the gateway on 127.0.0.1:8080 with routing.yaml
-# make test   the tests
+# make test   the tests, and how much of the code they reach; ARGS=tests/rules for some of them
 # make check  what must be clean: ruff, mypy, import-linter
 # make bench  the figures, as ratios in one run
 # make lock   both lock files anew (needs uv)
@@ -15,7 +15,7 @@ run: .venv/ready
 	@$(SPEAK) -m gateway serve --quickstart
 
 test: .venv/ready-dev
-	@$(SPEAK) -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=95 $(ARGS)
+	@$(SPEAK) -m pytest $(if $(ARGS),$(ARGS),--cov --cov-report=term:skip-covered --cov-fail-under=95)
 
 check: .venv/ready-dev
 	@$(BIN)/ruff check .

@@ -108,7 +108,9 @@ def summary(configuration: Configuration) -> str:
         ("source", configuration.sleeping_sources),
         ("channel", configuration.sleeping_channels),
     ):
-        lines += [f"{what} {name} sleeps until {_listed(waits)} is set" for name, waits in sleeping.items()]
+        for name, waits in sleeping.items():
+            verb = "is" if len(waits) == 1 else "are"
+            lines.append(f"{what} {name} sleeps until {_listed(waits)} {verb} set")
     return "\n".join(lines)
 
 
