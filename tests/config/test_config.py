@@ -122,7 +122,7 @@ def test_the_summary_counts_and_says_what_sleeps_and_why(tmp_path: Path) -> None
 
 def test_the_summary_names_every_variable_that_is_waited_for(tmp_path: Path) -> None:
     text = 'channels:\n  a: {kind: slack, webhook_url: "${A}/${B}/${A}/${file:gone}", optional: true}\n'
-    assert summary(loaded(tmp_path, text)).endswith("channel a sleeps until A, B and file:gone is set")
+    assert summary(loaded(tmp_path, text)).endswith("channel a sleeps until A, B and file:gone are set")
 
 
 def test_a_file_with_little_in_it_is_good(tmp_path: Path) -> None:
