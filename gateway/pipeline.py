@@ -19,9 +19,8 @@ from gateway.batch import Batch
 from gateway.contracts import Accepted, Adapter, Keep, Ledger, Store
 from gateway.errors import StoreUnavailable
 from gateway.model import GATEWAY, Event, Message, Millis, Receipt, Retry, Unknown
-from gateway.rules import wording
+from gateway.rules import own, wording
 from gateway.rules.deciding import Rules
-from gateway.rules.own import channel_key
 from gateway.settling import Claim, Outlet, Said, Settling
 from gateway.telemetry import logger
 
@@ -158,17 +157,20 @@ class Pipeline:
             raise done
         log.error("event not decided", event_id=event.id, source=event.source, exc_info=done)
         why = f"a fault of the gateway while deciding: {type(done).__name__}"
-        await self.store.write(lambda ledger: ledger.inbox.finish([], {event.id: why}))
+        await self.store.write(lambda ledger: self._set_aside(ledger, event, why))
         return Processed(1)
+
+    async def _set_aside(self, ledger: Ledger, event: Event, why: str) -> None:
+        await ledger.inbox.finish([], {event.id: why})
+        if event.source != GATEWAY:
+            await ledger.inbox.add(own.unreadable(event.source, self.new_id(), self.now()))
 
     async def _turn(
         self, ledger: Ledger, outlet: Outlet, said: Sequence[Said], most: int, *, recovered: bool, struggling: str
     ) -> Turn:
         now = self.now()
+        settling = Settling(outlet, self.rules, now, self.new_id, self.dice, struggling)
         if said:
-            failing = await ledger.incidents.living({(GATEWAY, channel_key(outlet.name))})
-            known = frozenset({outlet.name} if failing else ())
-            settling = Settling(outlet, self.rules, now, self.new_id, self.dice, known, struggling)
             await settling.settle(ledger, said)
         if recovered:
             await ledger.outbox.wake(outlet.name)
@@ -181,6 +183,7 @@ class Pipeline:
         incidents = await ledger.incidents.by_id(ids)
         history = await ledger.changes.of(ids)
         links = await self._links(ledger, ids) if outlet.wants_links else {}
+        await settling.tell_buried(ledger, [(d, incidents[d.incident]) for d in claimed if d.state == "failed"])
         return Turn(
             tuple(
                 Claim(
@@ -190,6 +193,7 @@ class Pipeline:
                     links.get(delivery.incident, {}),
                 )
                 for delivery in claimed
+                if delivery.state == "waiting"
             )
         )
 

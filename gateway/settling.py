@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.contracts import Attempt, Channel, Ledger, Settled
-from gateway.model import GATEWAY, Change, Delivery, Incident, Millis, Receipt, Rejected, Sent, Severity
+from gateway.model import GATEWAY, Change, Delivery, Incident, Millis, Receipt, Rejected, Sent
 from gateway.rules import own
 from gateway.rules.deciding import Rules
 from gateway.rules.retry import RetryPolicy, settle
@@ -55,14 +55,13 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Settling:
-    """The tools of one settling. `failing`: channels with a living incident of the gateway's own."""
+    """The tools of one settling. `struggling`: why nothing has got through for a while; '' where something has."""
 
     outlet: Outlet
     rules: Rules
     now: Millis
     new_id: Callable[[], str]
     dice: Callable[[], float]
-    failing: frozenset[str] = frozenset()
     struggling: str = ""
 
     async def settle(self, ledger: Ledger, said: Sequence[Said]) -> None:
@@ -76,6 +75,14 @@ class Settling:
             await self._spread_link(ledger, one)
         for one, delivery in pairs:
             self._count(one, delivery)
+
+    async def tell_buried(self, ledger: Ledger, buried: Sequence[tuple[Delivery, Incident]]) -> None:
+        """Dead letters that no receipt made: nobody lived to see what became of them."""
+        for delivery, _ in buried:
+            FAILED.labels(self.outlet.name).inc()
+            known = {"channel": self.outlet.name, "delivery": delivery.id, "incident": delivery.incident}
+            log.error("delivery failed", **known, reason=delivery.reason)
+        await self._tell_dead(ledger, buried)
 
     def _settled(self, one: Said) -> Delivery:
         before = one.claim.delivery
@@ -110,14 +117,22 @@ class Settling:
     async def _tell_health(self, ledger: Ledger, pairs: Sequence[tuple[Said, Delivery]]) -> None:
         """A dead letter raises an alert, the next success ends it; a dead letter of the gateway's own raises none."""
         name = self.outlet.name
-        dead = [(one, d) for one, d in pairs if d.state == "failed" and one.claim.incident.source != GATEWAY]
-        if dead:
-            worst = max((one.claim.incident.severity for one, _ in dead), default=Severity.ERROR)
-            await ledger.inbox.add(own.channel_fails(name, dead[-1][1].reason, worst, self.new_id(), self.now))
-        elif name in self.failing and any(isinstance(one.receipt, Sent) for one, _ in pairs):
+        if await self._tell_dead(ledger, [(d, one.claim.incident) for one, d in pairs if d.state == "failed"]):
+            return
+        failing = await ledger.incidents.living({(GATEWAY, own.channel_key(name))})
+        if failing and any(isinstance(one.receipt, Sent) for one, _ in pairs):
             await ledger.inbox.add(own.channel_works(name, self.new_id(), self.now))
-        elif self.struggling and name not in self.failing:
+        elif self.struggling and not failing:
             await ledger.inbox.add(own.channel_struggles(name, self.struggling, self.new_id(), self.now))
+
+    async def _tell_dead(self, ledger: Ledger, dead: Sequence[tuple[Delivery, Incident]]) -> bool:
+        """Whether there was something to tell: a dead letter of the gateway's own raises nothing."""
+        others = [(delivery, incident) for delivery, incident in dead if incident.source != GATEWAY]
+        if others:
+            worst = max(incident.severity for _, incident in others)
+            reason = others[-1][0].reason
+            await ledger.inbox.add(own.channel_fails(self.outlet.name, reason, worst, self.new_id(), self.now))
+        return bool(others)
 
     async def _spread_link(self, ledger: Ledger, one: Said) -> None:
         """A permalink that became known is news to the channels that show it: Notion's page names Slack's message."""

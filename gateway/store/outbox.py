@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -158,13 +159,17 @@ class Outbox:
             await self._connection.many(_PROMISE, rows)
 
     async def claim(self, channel: str, now: Millis, lease: Millis, most: int) -> list[Delivery]:
+        """Those that killed us again and again come back as `failed`: dead letters, not to be sent."""
         taken = await self._connection.all(_CLAIM, {"lane": channel, "now": now, "until": now + lease, "most": most})
         rows = sorted(taken, key=lambda row: (-row["urgent"], row["due_at"], row["id"]))
         deadly = [row["id"] for row in rows if row["unsettled"] > MOST_UNSETTLED]
+        why = f"the gateway died {MOST_UNSETTLED} times while sending this"
         if deadly:
-            why = f"the gateway died {MOST_UNSETTLED} times while sending this"
             await self._connection.run(_BURY, {"ids": listed(deadly), "why": why})
-        return [delivery_of(row) for row in rows if row["unsettled"] <= MOST_UNSETTLED]
+        return [
+            replace(delivery_of(row), state="failed", reason=why) if row["id"] in deadly else delivery_of(row)
+            for row in rows
+        ]
 
     async def settle(self, settled: Sequence[Settled]) -> list[str]:
         if not settled:
