@@ -37,7 +37,7 @@ def fold(
         return Folded(moved, () if what == "repeated" else (_change(moved, what, event.id, at, new_id),))
     if alert.status == "resolved":
         return None
-    if last is not None and not alert.momentary and 0 <= at - (last.resolved_at or 0) <= reopen_within:
+    if last is not None and not (alert.momentary or last.momentary) and _soon(last, at, reopen_within):
         moved = _moved(last, alert, "reopened", at)
         return Folded(moved, (_change(moved, "reopened", event.id, at, new_id),))
     opened = _opened(alert, event, new_id(), last)
@@ -46,6 +46,10 @@ def fold(
         return Folded(opened, (first,), new=True)
     over = replace(opened, state="resolved", resolved_at=at, revision=2)
     return Folded(over, (first, _change(over, "resolved", GATEWAY, at, new_id)), new=True)
+
+
+def _soon(last: Incident, at: Millis, reopen_within: Millis) -> bool:
+    return 0 <= at - (last.resolved_at or 0) <= reopen_within
 
 
 def _movement(living: Incident, alert: Alert) -> What:
