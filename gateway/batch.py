@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.contracts import Adapter, Ledger
-from gateway.errors import Unreadable
+from gateway.errors import NotJson, Unreadable, WrongType
 from gateway.model import GATEWAY, Alert, Change, Event, Millis
 from gateway.rules import own, reading
 from gateway.rules.deciding import OVERFLOW, Board, Rules
@@ -68,7 +68,7 @@ class Batch:
         try:
             document = reading.normalise(reading.decode(event.headers.get("content-type", ""), event.body))
             return [reading.bounded(alert) for alert in adapter.parse(event, document)]
-        except Unreadable as error:
+        except (Unreadable, NotJson, WrongType) as error:
             return str(error)
         except Exception as fault:
             log.exception("adapter failed", event_id=event.id, source=event.source, adapter=event.adapter)
