@@ -1,0 +1,109 @@
+"""What a request asks: its filters, its page, its small JSON body; a wrong one is a 422 that names the field."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from gateway.errors import BadField
+from gateway.model import Json, Severity
+from gateway.rules.reading import decode
+from gateway.rules.shapes import parse_rfc3339
+from gateway.store.schema import LIVING, incidents
+from gateway.web import intake
+from gateway.web.problems import Refused
+
+MOST_ITEMS = 200
+DEFAULT_ITEMS = 50
+_INCIDENT_STATES = ("open", "acknowledged", "resolved")
+_LONGEST_QUESTION = 200  # SQLite takes patterns of 50,000 bytes, but none of that length is a question
+_MOST_OF_A_BODY = 1024 * 1024
+
+
+def incident_filters(request: Request) -> list[sa.ColumnElement[bool]]:
+    asked = request.query_params
+    where: list[sa.ColumnElement[bool]] = []
+    states = words(request, "state", _INCIDENT_STATES)
+    if states:
+        where.append(incidents.c.state.in_(sorted(states)))
+        if "resolved" not in states:
+            where.append(LIVING)  # says the same, and lets the index of the living be used
+    if asked.get("severity"):
+        levels = [Severity.read(word) for word in asked["severity"].split(",")]
+        if None in levels:
+            raise bad("severity", f"must be among {', '.join(level.word for level in Severity)}")
+        where.append(incidents.c.severity.in_([int(level) for level in levels if level is not None]))
+    where += [incidents.c[name] == asked[name] for name in ("source", "service") if asked.get(name)]
+    if len(asked.get("q", "")) > _LONGEST_QUESTION:
+        raise bad("q", f"must be at most {_LONGEST_QUESTION} characters long")
+    if asked.get("q"):
+        where.append(incidents.c.title.icontains(asked["q"], autoescape=True))
+    if asked.get("since"):
+        since = parse_rfc3339(asked["since"])
+        if since is None:
+            raise bad("since", "is no RFC 3339 time")
+        where.append(incidents.c.updated_at >= since)
+    return where
+
+
+async def document(request: Request, keys: set[str]) -> Mapping[str, Any]:
+    """A small JSON object, or nothing, which is {}."""
+    raw = await intake.read_body(request.receive, request.headers.get("content-length", ""), _MOST_OF_A_BODY)
+    if not raw.strip():
+        return {}
+    document = decode("", raw)
+    if not isinstance(document, dict):
+        raise Refused(422, "The body must be a JSON object.", "bad_field")
+    unknown = sorted(set(document) - keys)
+    if unknown:
+        raise Refused(422, "A key is unknown.", "bad_field", errors=[BadField(key, "is unknown") for key in unknown])
+    return document
+
+
+def words(request: Request, name: str, known: Sequence[str]) -> frozenset[str]:
+    text = request.query_params.get(name, "")
+    asked = frozenset(word.strip() for word in text.split(",") if word.strip())
+    if not asked <= set(known):
+        raise bad(name, f"must be among {', '.join(known)}")
+    return asked
+
+
+def limit(request: Request) -> int:
+    text = request.query_params.get("limit", str(DEFAULT_ITEMS))
+    if not re.fullmatch("0*[1-9][0-9]*", text):
+        raise bad("limit", f"must be a number from 1 to {MOST_ITEMS}")
+    digits = text.lstrip("0")
+    return MOST_ITEMS if len(digits) > 3 else min(int(digits), MOST_ITEMS)
+
+
+def cursor(request: Request) -> str | None:
+    text = request.query_params.get("cursor")
+    if text is None:
+        return None
+    try:
+        key = base64.urlsafe_b64decode(text.encode("ascii") + b"==").decode()
+    except (binascii.Error, ValueError):
+        raise bad("cursor", "is none that this list gave") from None
+    if not key or base64.urlsafe_b64encode(key.encode()).decode().rstrip("=") != text:
+        raise bad("cursor", "is none that this list gave")
+    return key
+
+
+def page(items: list[dict[str, Json]], limit: int, keys: list[str] | None = None) -> JSONResponse:
+    """`items` holds one more than asked for where there is a next page."""
+    cursor = None
+    if len(items) > limit:
+        key = keys[limit - 1] if keys is not None else str(items[limit - 1]["id"])
+        cursor = base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
+    return JSONResponse({"items": items[:limit], "next_cursor": cursor})
+
+
+def bad(path: str, message: str) -> Refused:
+    return Refused(422, f"{path} {message}.", "bad_field", errors=[BadField(path, message)])
