@@ -229,19 +229,19 @@ def test_the_calendars_of_a_match_are_named_with_their_places() -> None:
             "unknown key; there are severity, source, adapter, kind, service, environment, title, labels, during, not",
         ),
         ({"title": "//"}, ("title",), "is an RE2 expression without anything in it; give it a pattern, or write *"),
-        ({"title": "/(a/"}, ("title",), "is no RE2 expression: missing ): (a"),
-        ({"title": ["a", "/[z-a]/"]}, ("title", 1), "is no RE2 expression: invalid character class range: z-a"),
+        ({"title": "/(a/"}, ("title",), "is no RE2 expression: missing )"),
+        ({"title": ["a", "/[z-a]/"]}, ("title", 1), "is no RE2 expression: invalid character class range"),
         (
             {"title": "/(?=a)/"},
             ("title",),
-            "is no RE2 expression: invalid perl operator: (?=; RE2 has no look-around and no backreferences",
+            "is no RE2 expression: invalid perl operator; RE2 has no look-around and no backreferences",
         ),
         (
             {"title": r"/(a)\1/"},
             ("title",),
-            r"is no RE2 expression: invalid escape sequence: \1; RE2 has no look-around and no backreferences",
+            r"is no RE2 expression: invalid escape sequence; RE2 has no look-around and no backreferences",
         ),
-        ({"title": "/a{2000}/"}, ("title",), "is no RE2 expression: invalid repetition size: {2000}"),
+        ({"title": "/a{2000}/"}, ("title",), "is no RE2 expression: invalid repetition size"),
     ],
 )
 def test_a_wrong_match_is_refused_at_its_place(tree: Any, place: tuple[Any, ...], sentence: str) -> None:
