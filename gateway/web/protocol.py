@@ -17,9 +17,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.web.problems import REFUSALS, Refused, problem
 
-EACH_HEADER = 32
-"""Bytes that a header counts beyond its own, as in HTTP/2 (RFC 9113 §6.5.2): thousands of tiny ones cost too."""
-
 
 class GatewayProtocol(HttpToolsProtocol):
     """One connection. The figures are the class's: the service sets the caps once, tests lower them."""
@@ -29,6 +26,7 @@ class GatewayProtocol(HttpToolsProtocol):
     exempt: ClassVar[Callable[[str], bool]] = staticmethod(lambda _address: False)
     receipt_seconds: ClassVar[float] = 10.0
     most_header_bytes: ClassVar[int] = 32 * 1024
+    most_headers: ClassVar[int] = 500
     _living: ClassVar[set[GatewayProtocol]] = set()
     _by_address: ClassVar[Counter[str]] = Counter()
 
@@ -36,7 +34,8 @@ class GatewayProtocol(HttpToolsProtocol):
         super().__init__(*args, **named)
         self._deadline: asyncio.TimerHandle | None = None
         self._header_bytes = 0
-        self._chunk = 0
+        self._packet = 0
+        self._behind = False
         self._in_header = False
         self._whole = True
         self._refused = False
@@ -68,9 +67,9 @@ class GatewayProtocol(HttpToolsProtocol):
             return
         if self._deadline is None and self._whole:
             self._arm()
-        self._chunk = len(data)
+        self._packet, self._behind = len(data), False
         super().data_received(data)
-        if self._in_header:
+        if self._in_header and not self._behind:
             self._header_bytes += len(data)
             if self._header_bytes > self.most_header_bytes:
                 self._refuse_header()
@@ -89,9 +88,11 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_header = False
-        if self._header_bytes + self._chunk > self.most_header_bytes:
+        if len(self.headers) > self.most_headers:
+            self._refuse_header()
+        elif self._header_bytes + self._packet > self.most_header_bytes:
             # Some of that may be body: now it can be told apart.
-            named = sum(len(name) + len(value) + EACH_HEADER for name, value in self.headers)
+            named = sum(len(name) + len(value) + 4 for name, value in self.headers)
             if len(self.url) + named > self.most_header_bytes:
                 self._refuse_header()
         if not self._refused:
@@ -102,7 +103,7 @@ class GatewayProtocol(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._whole = True
+        self._whole = self._behind = True  # what else this packet holds belongs to another request
         self._disarm()
         if not self._refused:
             super().on_message_complete()

@@ -23,16 +23,7 @@ from gateway.web.house import House
 from gateway.web.problems import REFUSALS, Refused, as_refused, problem
 
 LONGEST_KEY = 255
-_STARTED = {
-    "type": "http.response.start",
-    "status": 202,
-    "headers": [(b"content-type", b"application/json")],
-}
-_SHAKEN = {
-    "type": "http.response.start",
-    "status": 200,
-    "headers": [(b"content-type", b"application/json")],
-}
+_HANDSHAKE = b'{"event": null, "handshake": true}'
 
 
 class Doorman:
@@ -95,13 +86,11 @@ class Webhooks:
             await problem(refused)(scope, receive, send)
             return
         if answer is None:
-            await send(_SHAKEN)
-            await send({"type": "http.response.body", "body": b'{"event": null, "handshake": true}'})
+            await _say(send, 200, _HANDSHAKE)
             return
         event, duplicate = answer
         body = f'{{"event": "{event}", "duplicate": {"true" if duplicate else "false"}}}'
-        await send(_STARTED)
-        await send({"type": "http.response.body", "body": body.encode()})
+        await _say(send, 202, body.encode())
 
     async def _receive(
         self, scope: Scope, receive: Receive, name: str, token: str, headers: Mapping[str, str]
@@ -147,6 +136,14 @@ def keyed(keep: Keep, headers: Mapping[str, str]) -> Keep:
         return keep
     # Never cut: two long keys that begin alike are two keys.
     return Keep(key if len(key) <= LONGEST_KEY else hashlib.sha256(key.encode()).hexdigest())
+
+
+async def _say(send: Send, status: int, body: bytes) -> None:
+    # With a length: without one the server sends chunks, which HTTP/1.0 clients and some proxies cannot read.
+    length = (b"content-length", b"%d" % len(body))
+    headers = [(b"content-type", b"application/json"), length]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _seconds(wait: float) -> str:
