@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.batch import Batch
 from gateway.contracts import Accepted, Adapter, Keep, Ledger, Store
 from gateway.errors import StoreUnavailable
-from gateway.model import GATEWAY, Event, Message, Millis, Receipt, Retry, Unknown
+from gateway.model import GATEWAY, Event, Message, Millis, Receipt, Rejected, Retry, Sent, Unknown
 from gateway.rules import own, wording
 from gateway.rules.deciding import Rules
 from gateway.settling import Claim, Outlet, Said, Settling
@@ -115,7 +116,7 @@ class Pipeline:
         receipt: Receipt
         try:
             async with asyncio.timeout(outlet.patience / 1000):
-                receipt = await outlet.channel.send(self.compose(outlet, claim), claim.delivery.ref)
+                receipt = fit(await outlet.channel.send(self.compose(outlet, claim), claim.delivery.ref))
         except TimeoutError:
             receipt = Unknown(f"not finished within {outlet.patience // 1000} s")
         except Exception as fault:
@@ -207,3 +208,12 @@ class Pipeline:
                 if isinstance(link, str) and delivery.channel in kinds:
                     found.setdefault(incident, {}).setdefault(kinds[delivery.channel], link)
         return found
+
+
+def fit(receipt: Receipt) -> Receipt:
+    """The receipt, if it can be written down. Raises TypeError or ValueError for a channel's fault."""
+    if not isinstance(receipt, Sent | Retry | Rejected | Unknown):
+        raise TypeError(f"a receipt is none: {type(receipt).__name__}")
+    if receipt.ref:
+        json.dumps(dict(receipt.ref))
+    return receipt

@@ -9,11 +9,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from gateway.errors import StoreUnavailable
 from gateway.fields import Rate
 from gateway.model import Millis, Sent
-from gateway.pipeline import Pipeline
+from gateway.pipeline import Pipeline, Turn
 from gateway.rules import retry
 from gateway.rules.pace import Pacer
 from gateway.settling import Claim, Outlet, Said
@@ -108,6 +109,7 @@ class Lane:
         self._wake = asyncio.Event()
         self._sending: dict[asyncio.Task[Said], Claim] = {}
         self._said: list[Said] = []
+        self._turning: tuple[asyncio.Future[Turn], list[Said]] | None = None
 
     def wake(self) -> None:
         self._wake.set()
@@ -127,9 +129,11 @@ class Lane:
 
     async def drain(self, seconds: float) -> None:
         """Take nothing new, let what is being sent end, write down what was said, give the rest back."""
-        if self._sending:
-            await asyncio.wait(self._sending, timeout=seconds)
+        under_way: set[asyncio.Future[Any]] = {*self._sending, *(() if self._turning is None else self._turning[:1])}
+        if under_way:
+            await asyncio.wait(under_way, timeout=seconds)
         unfinished = [claim.delivery.id for task, claim in self._sending.items() if not task.done()]
+        unfinished += [claim.delivery.id for claim in await self._cut_short()]
         for task in self._sending:
             task.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)
@@ -148,17 +152,21 @@ class Lane:
         if not most and not said:
             return wait
         recovered, self._recovered = self._recovered, False
+        turning = asyncio.ensure_future(
+            self._pipeline.turn(self.outlet, said, most, recovered=recovered, struggling=self._struggling(said, now))
+        )
+        self._turning = turning, said
         try:
-            turn = await self._pipeline.turn(
-                self.outlet, said, most, recovered=recovered, struggling=self._struggling(said, now)
-            )
-        except BaseException:
-            self._said, self._recovered = said + self._said, recovered or self._recovered
-            raise
+            turn = await asyncio.shield(turning)
+        finally:
+            if turning.done():  # else we were stopped in its midst, and `drain` looks what came of it
+                self._turning = None
+                if turning.cancelled() or turning.exception() is not None:
+                    self._said, self._recovered = said + self._said, recovered or self._recovered
         if said:
             self._pipeline.arrived.set()  # the settling may have raised an alert of the gateway's own
         for claim in turn.claims:
-            self._pacer.spent(now)
+            self._pacer.spent(self._pipeline.now())
             task = asyncio.create_task(self._pipeline.say(self.outlet, claim), name=f"send:{claim.delivery.id}")
             self._sending[task] = claim
             task.add_done_callback(self._finished)
@@ -167,6 +175,19 @@ class Lane:
         if turn.claims:
             return 1.0
         return wait if turn.next_due is None else max((turn.next_due - self._pipeline.now()) / 1000, 0.01)
+
+    async def _cut_short(self) -> tuple[Claim, ...]:
+        """What a turn that we were stopped in has claimed all the same: nobody will send it."""
+        if self._turning is None:
+            return ()
+        turning, said = self._turning
+        self._turning = None
+        turning.cancel()  # where the disk hangs
+        (turn,) = await asyncio.gather(turning, return_exceptions=True)
+        if isinstance(turn, Turn):
+            return turn.claims
+        self._said = said + self._said
+        return ()
 
     def _room(self, now: Millis) -> tuple[int, float]:
         """How many may start now; if none, how many seconds until that may change."""

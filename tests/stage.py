@@ -10,6 +10,7 @@ they are told to, and an adapter that takes alerts as they are.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import sqlite3
 from collections import deque
@@ -18,6 +19,8 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 from gateway.clock import new_id
 from gateway.contracts import Accepted, Admission, Keep
@@ -31,6 +34,14 @@ from gateway.rules.routing import RouteSettings, Routing
 from gateway.rules.wording import Voice
 from gateway.settling import Claim, Outlet, Said
 from gateway.store.safe import Ledger, Safe
+
+# The default one draws every frame's variables of a traceback, which takes a second each.
+structlog.configure(
+    processors=[
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 NOON: Millis = 1_795_176_000_000
 """2026-11-20T12:00:00Z"""
@@ -179,6 +190,10 @@ class House:
         found = await self.store.read(lambda ledger: ledger.outbox.of([incident.id]))
         return {delivery.channel: delivery for delivery in found.get(incident.id, [])}
 
+    async def state(self, title: str = "disk", channel: str = "team") -> str:
+        """Of the delivery of the newest such incident to a channel."""
+        return (await self.deliveries(title))[channel].state
+
     async def event(self, id_: str) -> Event:
         found = await self.store.read(lambda ledger: ledger.inbox.get(id_))
         assert found is not None
@@ -216,6 +231,7 @@ async def running_store(folder: Path) -> AsyncIterator[Safe]:
     store.open()
     tasks = [asyncio.create_task(store.writer.serve()), asyncio.create_task(store.writer.watch())]
     try:
+        await store.write(lambda ledger: ledger.beat())  # it is connected
         yield store
     finally:
         for task in tasks:
@@ -234,7 +250,10 @@ async def stage(
 
 
 async def until(done: Callable[[], object], seconds: float = 5.0) -> None:
-    """Wait until something is true; fail where it does not become so."""
+    """Wait until something is true, or until what it awaits is; fail where that does not come."""
     async with asyncio.timeout(seconds):
-        while not done():  # noqa: ASYNC110  (no event tells it)
+        while True:
+            answer = done()
+            if await answer if inspect.isawaitable(answer) else answer:
+                return
             await asyncio.sleep(0.005)

@@ -328,6 +328,21 @@ class TestPoison:
         assert delivery.state == "failed"
         assert delivery.reason == "given up after 5 faults: a fault of the gateway: KeyError"
 
+    @pytest.mark.parametrize("receipt", [None, True, Sent({"file": b"bytes"}), Sent({"self": {1}})])
+    async def test_a_receipt_that_cannot_be_written_down_is_the_channels_fault(
+        self, house: House, receipt: Receipt
+    ) -> None:
+        async def wrong(_message: Message, _ref: Ref) -> Receipt:
+            return receipt
+
+        house.teams["team"].answers.append(wrong)
+        await house.alert()
+        (said,) = await house.deliver("team")
+        assert said.crashed
+        house.clock.push(HOUR)
+        await house.deliver("team")
+        assert (await house.deliveries())["team"].state == "said"
+
     async def test_a_message_that_kills_the_process_five_times_is_given_up(self, house: House) -> None:
         await house.alert("deadly")
         for _ in range(5):

@@ -1,0 +1,443 @@
+"""Lanes: each channel's own pace, width and troubles, none of them another's; and the crew that keeps all alive."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway import workers
+from gateway.clock import now_ms
+from gateway.contracts import Ledger
+from gateway.errors import StoreUnavailable
+from gateway.fields import Rate
+from gateway.model import GATEWAY, Alert, Message, Receipt, Ref, Rejected, Retry, Sent, Severity
+from gateway.telemetry import REGISTRY
+from gateway.workers import Crew, Lane
+from tests.stage import HOUR, MINUTE, YEAR, House, Team, stage, until
+
+ALL = {"name": "all", "to": ["team"]}
+BOTH = {"name": "both", "to": ["team", "other"]}
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    async with stage(tmp_path, ALL, team=Team(), other=Team()) as house:
+        yield house
+
+
+@asynccontextmanager
+async def lanes(house: House, *names: str) -> AsyncIterator[list[Lane]]:
+    """These channels' lanes at work; drained at the end."""
+    crew = Crew()
+    made = [Lane(house.pipeline, house.outlets[name], house.teams[name].paces) for name in names]
+    for lane in made:
+        crew.start(lane.outlet.name, lambda lane=lane: lane.serve(lambda: None))
+    try:
+        yield made
+    finally:
+        for lane in made:
+            await crew.stop(lane.outlet.name)
+            await lane.drain(2)
+
+
+async def alerts(house: House, many: int, **fields: Any) -> None:
+    await house.post(*(Alert(f"disk {number}", f"disk {number}", **fields) for number in range(many)))
+    await house.decide()
+
+
+async def said(house: House, title: str = "disk") -> bool:
+    return await house.state(title) == "said"
+
+
+async def nothing_waits(house: House) -> bool:
+    return not await house.store.read(lambda ledger: ledger.inbox.waiting(1))
+
+
+class Held:
+    """A send that does not end before it is let go; knows how many were under way at once."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.now = self.most = 0
+
+    async def __call__(self, _message: Message, _ref: Ref) -> Receipt:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await self.go.wait()
+        self.now -= 1
+        return Sent()
+
+
+class TestPaceAndWidth:
+    @pytest.mark.parametrize(("many", "window"), [(1, 60), (5, 200)])
+    async def test_no_window_holds_more_than_the_pace_allows(self, house: House, many: int, window: int) -> None:
+        house.pipeline.now = now_ms
+        team = house.teams["team"]
+        team.paces = (Rate(many, window),)
+        starts: list[float] = []
+
+        async def note(_message: Message, _ref: Ref) -> Receipt:
+            starts.append(time.monotonic() * 1000)
+            return Sent()
+
+        team.answers.extend([note] * 12)
+        await alerts(house, 12)
+        async with lanes(house, "team"):
+            await until(lambda: len(team.heard) == 12)
+        gaps = [later - earlier for earlier, later in zip(starts, starts[many:], strict=False)]
+        assert min(gaps) >= window - 15  # the loop may wake a start late, and so make the next look early
+        assert starts[-1] - starts[0] < window * 12 / many * 1.5 + 300
+
+    async def test_no_more_are_under_way_than_the_channel_is_wide(self, house: House) -> None:
+        held = Held()
+        team = house.teams["team"]
+        team.width = 3
+        team.answers.extend([held] * 10)
+        await alerts(house, 10)
+        async with lanes(house, "team"):
+            await until(lambda: held.now == 3)
+            await asyncio.sleep(0.05)
+            assert held.now == 3
+            held.go.set()
+            await until(lambda: len(team.heard) == 10)
+        assert held.most == 3
+
+    async def test_a_channel_that_hangs_delays_no_other(self, house: House) -> None:
+        house.route(BOTH)
+        house.pipeline.now = now_ms
+        hang = Held()
+        tooks: dict[bool, list[float]] = {}
+        async with lanes(house, "team", "other") as made:
+            for hanging in (False, True):
+                if hanging:
+                    house.teams["team"].answers.extend([hang] * 100)
+                tooks[hanging] = []
+                for number in range(40):
+                    before, started = len(house.teams["other"].heard), time.monotonic()
+                    await house.alert(f"{hanging} {number}")
+                    for lane in made:
+                        lane.wake()
+                    await until(lambda before=before: len(house.teams["other"].heard) > before)
+                    tooks[hanging].append(time.monotonic() - started)
+            assert hang.now == house.teams["team"].width
+            hang.go.set()
+        slowest = {hanging: sorted(took)[-2] for hanging, took in tooks.items()}
+        assert slowest[True] < slowest[False] * 2 + 0.1, slowest
+
+
+class TestTroubles:
+    async def test_who_asks_for_a_pause_gets_it_for_the_whole_channel(self, house: House) -> None:
+        team = house.teams["team"]
+        team.width = 1
+        team.answers.append(Retry("HTTP 429", after=30_000))
+        await alerts(house, 3)
+        async with lanes(house, "team") as (lane,):
+            await until(lambda: len(team.asked) == 1)
+            for _ in range(3):
+                house.clock.push(9_990)
+                lane.wake()
+                await asyncio.sleep(0.03)
+            assert len(team.asked) == 1
+            house.clock.push(30)
+            lane.wake()
+            await until(lambda: len(team.heard) >= 2)
+            house.clock.push(6_000)
+            lane.wake()
+            await until(lambda: len(team.heard) == 3)
+
+    async def test_a_channel_that_is_down_is_asked_by_one_at_a_time_and_ever_more_rarely(self, house: House) -> None:
+        team = house.teams["team"]
+        team.answers.extend([Retry("HTTP 503")] * 500)
+        await alerts(house, 30)
+        async with lanes(house, "team") as (lane,):
+            for _ in range(60):  # ten minutes
+                house.clock.push(10_000)
+                lane.wake()
+                await asyncio.sleep(0.005)
+            asked = len(team.asked)
+        assert asked <= 4 + 10 * 60 / 48 + 8, asked
+
+    async def test_when_it_answers_again_nobody_waits_any_longer(self, house: House) -> None:
+        team = house.teams["team"]
+        team.answers.extend([Retry("HTTP 503")] * 8)
+        await alerts(house, 4)
+        async with lanes(house, "team") as (lane,):
+            while team.answers:
+                house.clock.push(MINUTE)
+                lane.wake()
+                await asyncio.sleep(0.005)
+            before = house.clock()
+            await until(lambda: not lane._sending)
+            house.clock.push(MINUTE)
+            lane.wake()
+            await until(lambda: len(team.heard) == 4)
+            assert house.clock() - before <= MINUTE
+
+    async def test_critical_goes_before_all_else_that_waits(self, house: House) -> None:
+        team = house.teams["team"]
+        team.width = 1
+        team.paces = (Rate(1, 10),)
+        house.pipeline.now = now_ms
+        await alerts(house, 5, severity=Severity.INFO)
+        await house.alert("fire", severity=Severity.CRITICAL)
+        async with lanes(house, "team"):
+            await until(lambda: len(team.heard) == 6)
+        assert team.heard[0].incident.title == "fire"
+
+    async def test_nothing_through_for_a_quarter_of_an_hour_is_told(self, house: House) -> None:
+        house.route(BOTH)
+        house.teams["team"].answers.extend([Retry("HTTP 503")] * 90)
+        await house.alert()
+        async with lanes(house, "team") as (lane,):
+            for _ in range(20):
+                house.clock.push(MINUTE)
+                lane.wake()
+                await asyncio.sleep(0.005)
+        await house.decide()
+        struggling = await house.incident("channel:team", GATEWAY)
+        assert (struggling.severity, struggling.count) == (Severity.WARNING, 1)
+        assert "HTTP 503" in struggling.body
+
+    async def test_a_rejection_is_no_trouble_of_the_lane(self, house: House) -> None:
+        house.teams["team"].answers.extend([Rejected("no")] * 5)
+        await alerts(house, 9)
+        async with lanes(house, "team"):
+            await until(lambda: len(house.teams["team"].heard) == 4)
+
+    async def test_a_channel_that_raises_never_stops_its_lane(self, house: House) -> None:
+        house.teams["team"].answers.extend([KeyError("a bug")] * 2)
+        await alerts(house, 5)
+        async with lanes(house, "team"):
+            await until(lambda: len(house.teams["team"].heard) == 3)
+
+    async def test_a_store_that_cannot_be_written_postpones_the_lane(self, house: House) -> None:
+        await alerts(house, 2)
+        broken = Broken(house)
+        async with lanes(house, "team"):
+            await asyncio.sleep(0.05)
+            assert house.teams["team"].heard == []
+            broken.mend()
+            await until(lambda: len(house.teams["team"].heard) == 2)
+
+    async def test_what_was_said_while_nothing_could_be_written_is_written_later_and_said_once(
+        self, house: House
+    ) -> None:
+        held = Held()
+        house.teams["team"].answers.append(held)
+        await house.alert()
+        async with lanes(house, "team") as (lane,):
+            await until(lambda: held.now == 1)
+            broken = Broken(house)
+            held.go.set()
+            await until(lambda: broken.refused)
+            broken.mend()
+            lane.wake()
+            await until(lambda: said(house))
+        assert len(house.teams["team"].heard) == 1
+
+
+class Broken:
+    """A store that refuses to write until it is mended."""
+
+    def __init__(self, house: House) -> None:
+        self._house, self._store = house, house.pipeline.store
+        self.read = self._store.read
+        self.refused = 0
+        house.pipeline.store = self  # type: ignore[assignment]
+
+    async def write(self, work: Callable[[Ledger], Awaitable[Any]]) -> Any:
+        self.refused += 1
+        raise StoreUnavailable("the disk is full")
+
+    def mend(self) -> None:
+        self._house.pipeline.store = self._store
+
+
+class Paused:
+    """A store that has committed, but whose answer is held back."""
+
+    def __init__(self, house: House) -> None:
+        self._store = house.pipeline.store
+        self.read = self._store.read
+        self.held, self.go = asyncio.Event(), asyncio.Event()
+        house.pipeline.store = self  # type: ignore[assignment]
+
+    async def write(self, work: Callable[[Ledger], Awaitable[Any]]) -> Any:
+        done = await self._store.write(work)
+        self.held.set()
+        await self.go.wait()
+        return done
+
+
+class TestDraining:
+    async def test_what_is_being_sent_ends_and_is_written_down(self, house: House) -> None:
+        held = Held()
+        house.teams["team"].answers.append(held)
+        await house.alert()
+        async with lanes(house, "team"):
+            await until(lambda: held.now == 1)
+            asyncio.get_running_loop().call_later(0.05, held.go.set)
+        assert (await house.deliveries())["team"].state == "said"
+
+    async def test_what_does_not_end_in_time_is_given_back_as_if_it_had_not_been_taken(self, house: House) -> None:
+        held = Held()
+        house.teams["team"].answers.append(held)
+        await house.alert()
+        lane = Lane(house.pipeline, house.outlets["team"], ())
+        serving = asyncio.ensure_future(lane.serve(lambda: None))
+        await until(lambda: held.now == 1)
+        serving.cancel()
+        await lane.drain(0.05)
+        delivery = (await house.deliveries())["team"]
+        assert (delivery.state, delivery.attempts) == ("waiting", 0)
+        assert len(await house.claim("team")) == 1
+
+    @pytest.mark.parametrize("committed", [True, False])
+    async def test_a_turn_cut_short_leaves_no_lease_and_says_nothing_twice(self, house: House, committed: bool) -> None:
+        await alerts(house, 3)
+        paused = Paused(house)
+        lane = Lane(house.pipeline, house.outlets["team"], ())
+        serving = asyncio.ensure_future(lane.serve(lambda: None))
+        if committed:
+            await paused.held.wait()
+        else:
+            await asyncio.sleep(0)
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        paused.go.set()
+        await lane.drain(1)
+        assert house.teams["team"].asked == []
+        assert len(await house.claim("team")) == 3
+
+    async def test_what_was_said_before_a_turn_cut_short_is_logged_once(self, house: House) -> None:
+        held = Held()
+        house.teams["team"].answers.append(held)
+        await house.alert()
+        lane = Lane(house.pipeline, house.outlets["team"], ())
+        serving = asyncio.ensure_future(lane.serve(lambda: None))
+        await until(lambda: held.now == 1)
+        paused = Paused(house)
+        held.go.set()
+        await paused.held.wait()
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        paused.go.set()
+        await lane.drain(1)
+        delivery = (await house.deliveries())["team"]
+        logged = await house.store.read(lambda ledger: ledger.outbox.attempts_of([delivery.id]))
+        assert (delivery.state, len(logged[delivery.id])) == ("said", 1)
+
+
+class TestClock:
+    @pytest.mark.parametrize("jump", [HOUR, -HOUR, YEAR, -YEAR], ids=["+1h", "-1h", "+1y", "-1y"])
+    async def test_a_clock_that_jumps_strands_nothing(self, house: House, jump: int) -> None:
+        """Before the jump: one said, one waiting in backoff, one under way. After it: a new one comes."""
+        team = house.teams["team"]
+        held = Held()
+        team.answers.extend([Sent(), Retry("HTTP 503"), held])
+        team.paces = (Rate(9, 1_000),)
+        async with lanes(house, "team") as (lane,):
+            for title in ("said", "backoff", "under way"):
+                await house.alert(title)
+                lane.wake()
+                await until(lambda title=title: title in [m.incident.title for m, _ in team.asked])
+            await until(lambda: held.now == 1)
+            house.clock.push(jump)
+            await house.alert("new")
+            lane.wake()
+            await until(lambda: "new" in [message.incident.title for message in team.heard])
+            held.go.set()
+            await until(lambda: not lane._sending)
+            house.clock.push(73 * MINUTE)  # the longest that a jump may delay what waits in backoff
+            await self.sweep(house)
+            lane.wake()
+            await until(lambda: {m.incident.title for m in team.heard} == {"said", "backoff", "under way", "new"})
+            for title in ("said", "backoff", "under way", "new"):
+                await until(lambda title=title: said(house, title))
+
+    async def sweep(self, house: House) -> None:
+        """As the service does every few seconds."""
+        now = house.clock()
+        await house.store.write(lambda ledger: ledger.outbox.unstrand(now + 73 * MINUTE, now + 30 * MINUTE))
+
+    async def test_a_jump_back_opens_no_second_incident(self, house: House) -> None:
+        await house.alert()
+        house.clock.push(-YEAR)
+        await house.alert()
+        assert len(await house.incidents()) == 1
+
+
+class TestCrew:
+    async def test_a_task_that_fails_is_restarted_within_a_second_and_counted(self) -> None:
+        crew, runs = Crew(), []
+        before = REGISTRY.get_sample_value("tocsin_task_restarts_total", {"task": "fragile"}) or 0
+
+        async def fragile() -> None:
+            runs.append(time.monotonic())
+            if len(runs) == 1:
+                raise KeyError("a bug")
+            if len(runs) > 2:
+                await asyncio.Event().wait()
+
+        crew.start("fragile", fragile)
+        await until(lambda: len(runs) == 3)  # the second run ended without a word: restarted as well
+        await crew.stop("fragile")
+        assert runs[1] - runs[0] < 1
+        assert REGISTRY.get_sample_value("tocsin_task_restarts_total", {"task": "fragile"}) == before + 2
+        await crew.stop("fragile")
+
+    async def test_a_task_that_does_not_beat_is_silent(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(workers, "SILENT_SECONDS", 0.05)
+        crew = Crew()
+        crew.start("still", asyncio.Event().wait)
+        crew.start("lively", asyncio.Event().wait)
+        await asyncio.sleep(0.06)
+        crew.beat("lively")
+        assert crew.silent() == ["still"]
+        assert crew.states() == {"lively": "alive", "still": "silent"}
+        for name in ("still", "lively"):
+            await crew.stop(name)
+        assert crew.states() == {}
+
+
+class TestProcessing:
+    @asynccontextmanager
+    async def processing(self, house: House, *, pressed: bool = False) -> AsyncIterator[list[frozenset[str]]]:
+        woken: list[frozenset[str]] = []
+        crew = Crew()
+        crew.start(
+            "process",
+            lambda: workers.process(house.pipeline, lambda: pressed, woken.append, lambda: crew.beat("process")),
+        )
+        try:
+            yield woken
+        finally:
+            await crew.stop("process")
+
+    @pytest.mark.parametrize("pressed", [False, True])
+    async def test_what_comes_is_decided_at_once_and_its_lanes_are_woken(self, house: House, pressed: bool) -> None:
+        async with self.processing(house, pressed=pressed) as woken:
+            for number in range(60):
+                await house.post(Alert(f"{number}", "x"))
+            await until(lambda: frozenset({"team"}) in woken)
+            await until(lambda: nothing_waits(house))
+
+    async def test_deciding_waits_for_a_store_that_cannot_be_written(self, house: House) -> None:
+        broken = Broken(house)
+        async with self.processing(house):
+            await until(lambda: broken.refused)
+            broken.mend()
+            accepted = await house.post(Alert("disk", "disk"))
+            assert (await house.event(accepted.event)).state == "waiting"
+            await until(lambda: nothing_waits(house))
+
+    async def test_waking_a_lane_that_is_gone_harms_nobody(self, house: House) -> None:
+        lane = Lane(house.pipeline, house.outlets["team"], ())
+        workers.wake_lanes({"team": lane}, frozenset({"team", "gone"}))
+        assert lane._wake.is_set()
