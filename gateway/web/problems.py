@@ -52,9 +52,9 @@ def problem(refused: Refused) -> Response:
     }
     if refused.errors:
         body["errors"] = [{"path": error.path, "message": error.message} for error in refused.errors]
-    return Response(
-        json.dumps(body, ensure_ascii=False), refused.status, headers=refused.headers, media_type=MEDIA_TYPE
-    )
+    # A detail may quote what a stranger wrote, and half a surrogate pair is no UTF-8.
+    text = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+    return Response(text, refused.status, headers=refused.headers, media_type=MEDIA_TYPE)
 
 
 class Refusals:
