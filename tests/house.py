@@ -7,7 +7,10 @@ import asyncio
 import hashlib
 import hmac
 import json
+import os
+import socket
 import sqlite3
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -74,7 +77,9 @@ class Running:
     async def post(self, source: str, body: Any, headers: Mapping[str, str] | None = None) -> httpx2.Response:
         """POST to /webhooks/{source}: bytes as they are, anything else as JSON; by default with GENERIC headers."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return await self.client.post(f"/webhooks/{source}", content=content, headers=GENERIC if headers is None else headers)
+        return await self.client.post(
+            f"/webhooks/{source}", content=content, headers=GENERIC if headers is None else headers
+        )
 
     async def alert(self, title: str = "Disk full", **rest: Any) -> str:
         """A generic alert that is taken. The event's id."""
@@ -206,3 +211,75 @@ def by_sentry(body: bytes, resource: str = "issue", secret: str = SENTRY_SECRET,
 
 def by_token(token: str = TOKEN, **more: str) -> dict[str, str]:
     return {"authorization": f"Bearer {token}", "content-type": "application/json", **more}
+
+
+@dataclass
+class Program:
+    """The real thing: `python -m gateway serve` in a process of its own, listening on a port of 127.0.0.1."""
+
+    process: asyncio.subprocess.Process
+    client: httpx2.AsyncClient
+    port: int
+    database: Path
+    routing: Path
+    _log: Path
+    _printed: Path
+
+    @property
+    def log(self) -> str:
+        """All that it has written to standard error."""
+        return self._log.read_text("utf-8", "replace")
+
+    @property
+    def printed(self) -> str:
+        """All that it has written to standard output."""
+        return self._printed.read_text("utf-8", "replace")
+
+    def on_disk(self) -> bytes:
+        return b"".join(path.read_bytes() for path in sorted(self.database.parent.glob(f"{self.database.name}*")))
+
+
+@asynccontextmanager
+async def program(
+    folder: Path,
+    routing: str = ROUTING,
+    environ: Mapping[str, str] | None = None,
+    before: Callable[[], None] | None = None,
+) -> AsyncIterator[Program]:
+    """Run the program until the block ends. `before` runs in the new process, before it is the gateway."""
+    path, database = folder / "routing.yaml", folder / "tocsin.db"
+    path.write_text(routing)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    wanted = ["serve", "--config", str(path), "--database", f"sqlite:///{database}", "--port", str(port)]
+    log, printed = folder / "stderr.log", folder / "stdout.log"
+    with log.open("wb") as stderr, printed.open("wb") as stdout:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gateway", *wanted),
+            cwd=Path(__file__).parent.parent,
+            env={"PATH": os.environ["PATH"], **(environ or {})},
+            stdout=stdout,
+            stderr=stderr,
+            preexec_fn=before,
+        )
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+
+        async def listens() -> bool:
+            assert process.returncode is None, log.read_text()
+            try:
+                return (await client.get("/healthz")).status_code == 200
+            except httpx2.TransportError:
+                return False
+
+        try:
+            await until(listens, 20)
+            yield Program(process, client, port, database, path, log, printed)
+        finally:
+            if process.returncode is None:
+                process.terminate()
+                try:
+                    await asyncio.wait_for(process.wait(), 15)
+                except TimeoutError:
+                    process.kill()
+                    await process.wait()
