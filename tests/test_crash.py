@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import httpx2
+
 from tests.fakes.receiver import Receiver
 from tests.process import Gateway
 from tests.stage import until
