@@ -46,7 +46,7 @@ class Answer:
 
 
 class Wire:
-    """A small pool of connections to one vendor, opened at the first call."""
+    """A small pool of connections to one vendor, opened at the first call. An answer is cut at `most` bytes."""
 
     def __init__(
         self,
@@ -56,12 +56,14 @@ class Wire:
         transport: httpx2.AsyncBaseTransport | None = None,
         headers: Mapping[str, str] | None = None,
         auth: tuple[str, str] | None = None,
+        most: int = MOST_OF_AN_ANSWER,
     ) -> None:
         self._seconds = timeout / 1000
         self._width = width
         self._transport = transport
         self._headers = {"user-agent": "Tocsin", "accept-encoding": "identity", **(headers or {})}
         self._auth = auth
+        self._most = most
         self._client: httpx2.AsyncClient | None = None
 
     async def call(
@@ -73,9 +75,8 @@ class Wire:
         form: Mapping[str, Any] | None = None,
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-        most: int = MOST_OF_AN_ANSWER,
     ) -> Answer | Retry | Rejected | Unknown:
-        """The vendor's answer, whatever its status, cut at `most` bytes; else why there is none.
+        """The vendor's answer, whatever its status; else why there is none.
 
         Retry: nothing was sent. Unknown: it went out, or may have."""
         try:
@@ -86,12 +87,12 @@ class Wire:
                     body = bytearray()
                     async for piece in response.aiter_bytes():
                         body += piece
-                        if len(body) >= most:
+                        if len(body) >= self._most:
                             break
                     return Answer(
                         response.status_code,
                         {name.lower(): value for name, value in response.headers.items()},
-                        bytes(body[:most]),
+                        bytes(body[: self._most]),
                     )
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
             return Retry(f"could not connect ({type(error).__name__})")

@@ -8,11 +8,14 @@ import urllib.parse
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gateway.channels._http import MOST_OF_AN_ANSWER, Answer, Wire, judge, retry_after
+from gateway.channels._http import Answer, Wire, judge, retry_after
 from gateway.channels._notion_page import Schema, read_schema
 from gateway.model import Json, Millis, Receipt, Rejected, Retry, Unknown
 
 SCHEMA_LASTS: Millis = 600_000
+
+MOST_OF_A_SCHEMA = 1024 * 1024
+"""A database with thousands of options says a lot about itself."""
 
 
 class Api:
@@ -34,8 +37,8 @@ class Api:
             receipt = judged(answer)
             hint = f"; is the {what} shared with the connection?" if answer.status == 404 else ""
             return Rejected(receipt.reason + hint) if isinstance(receipt, Rejected) else receipt
-        if answer.json is None and len(answer.body) >= MOST_OF_AN_ANSWER:
-            return Rejected(f"the answer about the {what} is over {MOST_OF_AN_ANSWER // 1024} KiB: too many options")
+        if answer.json is None and len(answer.body) >= MOST_OF_A_SCHEMA:
+            return Rejected(f"the answer about the {what} is over {MOST_OF_A_SCHEMA // 1024} KiB: too many options")
         return answer.json if answer.json is not None else Retry(f"the answer about the {what} is no JSON")
 
     async def close(self) -> None:

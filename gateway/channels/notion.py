@@ -18,7 +18,7 @@ import structlog
 from pydantic import BeforeValidator, SecretStr, field_validator, model_validator
 
 from gateway.channels._http import Answer, Wire
-from gateway.channels._notion_api import Api, Schemas, again, judged, quoted, said
+from gateway.channels._notion_api import MOST_OF_A_SCHEMA, Api, Schemas, again, judged, quoted, said
 from gateway.channels._notion_fields import Entry
 from gateway.channels._notion_page import Page, Schema, compose, suggested
 from gateway.channels._notion_values import Property, same
@@ -135,6 +135,7 @@ class Notion:
                     "authorization": f"Bearer {settings.token.get_secret_value()}",
                     "notion-version": settings.notion_version,
                 },
+                most=MOST_OF_A_SCHEMA,
             ),
         )
         self._schemas = Schemas(self._api, settings.database_id, settings.data_source_id, surroundings.now)

@@ -475,8 +475,8 @@ async def test_a_database_that_is_not_shared_says_what_to_do() -> None:
         (httpx2.Response(200, text="hello"), Retry("the answer about the data source is no JSON")),
         (httpx2.Response(200, json={"properties": 1}), Retry("the answer about the data source has no properties")),
         (
-            httpx2.Response(200, json={"properties": {}, "x": "x" * 70_000}),
-            Rejected("the answer about the data source is over 64 KiB: too many options"),
+            httpx2.Response(200, json={"properties": {}, "x": "x" * 1_100_000}),
+            Rejected("the answer about the data source is over 1024 KiB: too many options"),
         ),
     ],
 )
