@@ -249,7 +249,7 @@ async def test_whatever_the_length_the_page_fits_in_one_request() -> None:
 
 async def test_a_page_is_known_by_its_id_though_the_answer_is_longer_than_we_read() -> None:
     fake = FakeNotion({"Name": text("title"), "Body": text()})
-    message = dataclasses.replace(a_message(), incident=an_incident(body="x" * 90_000))
+    message = dataclasses.replace(a_message(), incident=an_incident(body="x" * 180_000))
     receipt = await notion(fake, properties={"Body": "body"}).send(message, {})
     assert isinstance(receipt, Sent)
     assert list(fake.pages) == [receipt.ref["page_id"]]
@@ -475,8 +475,8 @@ async def test_a_database_that_is_not_shared_says_what_to_do() -> None:
         (httpx2.Response(200, text="hello"), Retry("the answer about the data source is no JSON")),
         (httpx2.Response(200, json={"properties": 1}), Retry("the answer about the data source has no properties")),
         (
-            httpx2.Response(200, json={"properties": {}, "x": "x" * 1_100_000}),
-            Rejected("the answer about the data source is over 1024 KiB: too many options"),
+            httpx2.Response(200, json={"properties": {}, "x": "x" * 300_000}),
+            Rejected("the answer about the data source is over 256 KiB: too many options"),
         ),
     ],
 )
