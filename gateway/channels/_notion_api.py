@@ -14,7 +14,7 @@ from gateway.model import Json, Millis, Receipt, Rejected, Retry, Unknown
 
 SCHEMA_LASTS: Millis = 600_000
 
-MOST_OF_A_SCHEMA = 256 * 1024
+MOST_OF_A_SCHEMA = 160 * 1024
 """A database with thousands of options says a lot about itself."""
 
 

@@ -476,7 +476,7 @@ async def test_a_database_that_is_not_shared_says_what_to_do() -> None:
         (httpx2.Response(200, json={"properties": 1}), Retry("the answer about the data source has no properties")),
         (
             httpx2.Response(200, json={"properties": {}, "x": "x" * 300_000}),
-            Rejected("the answer about the data source is over 256 KiB: too many options"),
+            Rejected("the answer about the data source is over 160 KiB: too many options"),
         ),
     ],
 )
