@@ -6,7 +6,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import ipaddress
+import os
 import random
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -47,6 +49,7 @@ from gateway.web.protocol import GatewayProtocol
 
 log = logger()
 
+BACKLOG = 2048
 DRAIN_SECONDS = 7.0
 TIDY_SECONDS = 5.0
 LONGEST_LEASE = 30 * 60_000
@@ -69,7 +72,8 @@ class Options:
 
 
 class Service:
-    """One gateway. `open` before the loop serves, `start` within it, `stop` at the end."""
+    """One gateway. `open` before the loop serves, `start` within it, `stop` at the end. `fault`: why it could not
+    start."""
 
     def __init__(self, options: Options, configuration: Configuration) -> None:
         self._options = options
@@ -78,6 +82,8 @@ class Service:
         self._lanes: dict[str, workers.Lane] = {}
         self._entries: dict[str, tuple[ChannelEntry, str]] = {}
         self._channels: dict[str, Channel] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        self.fault = ""
         self.store = Safe(options.database)
         self.pipeline = Pipeline(self.store, adapters(), Rules(configuration.routing), now_ms, new_id, random.random)
         self.house = House(
@@ -114,8 +120,8 @@ class Service:
         self.house.stopping = True
         for name in ("configuration", "tidy", "process", *(f"lane {lane}" for lane in self._lanes)):
             await self._crew.stop(name)
-        await asyncio.gather(*(lane.drain(DRAIN_SECONDS) for lane in self._lanes.values()))
-        await asyncio.gather(*(channel.close() for channel in self._channels.values()), return_exceptions=True)
+        lanes = (_end(lane, self._channels[name]) for name, lane in self._lanes.items())
+        await asyncio.gather(*lanes, *self._ending, return_exceptions=True)
         await self._store_crew.stop("writer watch")
         await self._store_crew.stop("writer")
         await self.store.close()
@@ -124,7 +130,11 @@ class Service:
     @asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         # Draining belongs here: uvicorn re-raises SIGTERM after serving, and code behind it never runs.
-        await self.start()
+        try:
+            await self.start()
+        except StoreUnavailable as fault:
+            self.fault = str(fault)
+            raise
         yield
         await self.stop()
 
@@ -141,21 +151,23 @@ class Service:
 
     async def _apply(self, configuration: Configuration) -> None:
         """Make a good configuration the one in force: at once for deciding, lane by lane for telling."""
-        for name, entry in configuration.channels.items():
-            built = (entry, configuration.public_url)
-            if self._entries.get(name) != built:
-                await self._close_lane(name)
-                self._entries[name] = built
-                self._channels[name] = entry.kind.connect(
-                    entry.settings, surroundings_of(entry, configuration.public_url, now_ms)
-                )
-                self._open_lane(entry, self._channels[name], configuration.public_url)
-        for name in [name for name in self._lanes if name not in configuration.channels]:
+        wanted = {name: (entry, configuration.public_url) for name, entry in configuration.channels.items()}
+        for name in [name for name, built in self._entries.items() if built != wanted.get(name)]:
             await self._close_lane(name)
+        for name, built in wanted.items():
+            if name not in self._entries:
+                self._entries[name] = built
+                self._open_lane(*built)
         self.pipeline.rules = self._rules(configuration)
         self.house.configuration = configuration
+        with suppress(StoreUnavailable):  # the next sweep does it
+            await self.store.write(self._abandon)
+
+    async def _abandon(self, ledger: Ledger) -> None:
+        """Give up what waits for channels that nobody configures any more."""
+        configuration = self.house.configuration
         known = {*configuration.channels, *configuration.sleeping_channels}
-        gone = await self.store.write(lambda ledger: ledger.outbox.abandon(known, "channel removed"))
+        gone = await ledger.outbox.abandon(known, "channel removed")
         if gone:
             log.warning("deliveries abandoned", count=gone, reason="channel removed")
 
@@ -171,8 +183,10 @@ class Service:
             kinds={name: entry.kind.name for name, entry in configuration.channels.items()},
         )
 
-    def _open_lane(self, entry: ChannelEntry, channel: Channel, public_url: str) -> None:
+    def _open_lane(self, entry: ChannelEntry, public_url: str) -> None:
         settings = entry.settings
+        surroundings = surroundings_of(entry, public_url, self.pipeline.now)
+        channel = self._channels[entry.name] = entry.kind.connect(settings, surroundings)
         outlet = Outlet(
             name=entry.name,
             channel=channel,
@@ -187,19 +201,19 @@ class Service:
         self._crew.start(name, lambda: lane.serve(lambda: self._crew.beat(name)))
 
     async def _close_lane(self, name: str) -> None:
-        lane, channel = self._lanes.pop(name, None), self._channels.pop(name, None)
-        self._entries.pop(name, None)
-        if lane is not None and channel is not None:
-            await self._crew.stop(f"lane {name}")
-            await lane.drain(DRAIN_SECONDS)
-            await channel.close()
+        """Take nothing new. What is being sent ends in its own time: a channel that hangs delays no reload."""
+        await self._crew.stop(f"lane {name}")
+        del self._entries[name]
+        ending = asyncio.create_task(_end(self._lanes.pop(name), self._channels.pop(name)), name=f"end of {name}")
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
 
     async def _test(self, name: str) -> Receipt | None:
         channel, entry = self._channels.get(name), self.house.configuration.channels.get(name)
         if channel is None or entry is None:
             return None
         voice = voice_of(entry, channel.escape, self.house.configuration.public_url)
-        return await channel.send(wording.test_message(name, voice, now_ms()), {})
+        return await channel.send(wording.test_message(name, voice, self.pipeline.now()), {})
 
     async def _follow(self) -> None:
         """Take every saved file that is right; keep the last good one where it is wrong, and say so."""
@@ -221,11 +235,11 @@ class Service:
 
     async def _refuse(self, refused: BadConfiguration) -> None:
         problems = [str(problem) for problem in refused.problems]
-        self.house.refused = RefusedFile(now_ms(), problems)
+        self.house.refused = RefusedFile(self.pipeline.now(), problems)
         RELOADS.labels("refused").inc()
         log.error("configuration refused", problems=problems, in_force=self.house.configuration.hash)
         with suppress(StoreUnavailable):
-            await self.pipeline.tell(own.configuration_refused(problems, new_id(), now_ms()))
+            await self.pipeline.tell(own.configuration_refused(problems, new_id(), self.pipeline.now()))
 
     async def _take(self, fresh: Configuration) -> None:
         await self._apply(fresh)
@@ -234,7 +248,7 @@ class Service:
         if self.house.refused is not None:
             self.house.refused = None
             with suppress(StoreUnavailable):
-                await self.pipeline.tell(own.configuration_taken(new_id(), now_ms()))
+                await self.pipeline.tell(own.configuration_taken(new_id(), self.pipeline.now()))
 
     async def _tidy(self) -> None:
         while True:
@@ -245,15 +259,16 @@ class Service:
             await asyncio.sleep(TIDY_SECONDS)
 
     async def _sweep(self, ledger: Ledger) -> None:
-        now = now_ms()
+        now = self.pipeline.now()
         freed = await ledger.outbox.unstrand(now + LONGEST + 60_000, now + LONGEST_LEASE)
         if freed:
             log.warning("deliveries unstranded", count=freed, reason="the clock was put back")
         await ledger.inbox.forget_keys(now)
+        await self._abandon(ledger)  # a resolve goes to whoever heard, and his channel may be gone
 
     async def _measure(self, ledger: Ledger) -> None:
         """The gauges, and which sources have too many living incidents."""
-        now = now_ms()
+        now = self.pipeline.now()
         waiting, oldest = await ledger.inbox.depth()
         INBOX_DEPTH.set(waiting)
         INBOX_OLDEST.set(max(now - oldest, 0) / 1000 if oldest is not None else 0)
@@ -275,7 +290,12 @@ class Service:
 def serve(options: Options, configuration: Configuration) -> None:
     """Run the gateway until SIGTERM or SIGINT. Raises TocsinError where it cannot start; then nothing was touched."""
     service = Service(options, configuration)
-    service.store.open()
+    listening = _listen(options.host, options.port)
+    try:
+        service.store.open()
+    except TocsinError:
+        listening.close()
+        raise
     environ = options.environ
     GatewayProtocol.most = int(environ.get("TOCSIN_MAX_CONNECTIONS") or 512)
     GatewayProtocol.most_an_address = int(environ.get("TOCSIN_MAX_PER_ADDRESS") or 64)
@@ -294,13 +314,30 @@ def serve(options: Options, configuration: Configuration) -> None:
             proxy_headers=False,
             log_config=None,
             timeout_graceful_shutdown=2,
-            backlog=2048,
+            backlog=BACKLOG,
         )
     )
-    with suppress(KeyboardInterrupt):
-        server.run()
+    with suppress(KeyboardInterrupt, SystemExit):  # the latter where `start` failed; its log line says why
+        server.run(sockets=[listening])
     if not server.started:
-        raise TocsinError(f"could not listen on {options.host}:{options.port}; is the port taken?")
+        raise TocsinError(service.fault or "the gateway could not start; the log says why")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Before all else: who cannot be reached must not send either. Senders wait in the queue until we serve."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+        raise TocsinError(
+            f"could not listen on {host}:{port} ({why}); is the port taken? Name another by --port"
+        ) from None
+
+
+async def _end(lane: workers.Lane, channel: Channel) -> None:
+    await lane.drain(DRAIN_SECONDS)
+    await channel.close()
 
 
 def exempt(address: str, configuration: Configuration) -> bool:

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from gateway.errors import StoreUnavailable
@@ -166,6 +167,8 @@ class Lane:
         if said:
             self._pipeline.arrived.set()  # the settling may have raised an alert of the gateway's own
         for claim in turn.claims:
+            if self._renewed(claim):
+                continue
             self._pacer.spent(self._pipeline.now())
             task = asyncio.create_task(self._pipeline.say(self.outlet, claim), name=f"send:{claim.delivery.id}")
             self._sending[task] = claim
@@ -175,6 +178,19 @@ class Lane:
         if turn.claims:
             return 1.0
         return wait if turn.next_due is None else max((turn.next_due - self._pipeline.now()) / 1000, 0.01)
+
+    def _renewed(self, claim: Claim) -> bool:
+        """A clock that jumped has ended the lease of what is being sent still, or was just said: it is not sent
+        twice, and the newer token settles it."""
+        for task, held in self._sending.items():
+            if held.delivery.id == claim.delivery.id:
+                self._sending[task] = _with_token_of(claim, held)
+                return True
+        for place, one in enumerate(self._said):
+            if one.claim.delivery.id == claim.delivery.id:
+                self._said[place] = replace(one, claim=_with_token_of(claim, one.claim))
+                return True
+        return False
 
     async def _cut_short(self) -> tuple[Claim, ...]:
         """What a turn that we were stopped in has claimed all the same: nobody will send it."""
@@ -202,10 +218,10 @@ class Lane:
         return (min(free, 1) if self._paced else free), TICK_SECONDS
 
     def _finished(self, task: asyncio.Task[Said]) -> None:
-        self._sending.pop(task, None)
+        claim = self._sending.pop(task)
         if task.cancelled():
             return
-        said = task.result()
+        said = replace(task.result(), claim=claim)
         self._said.append(said)
         now = self._pipeline.now()
         before, self._health = self._health, retry.after(self._health, said.receipt, now, self._pipeline.dice())
@@ -222,6 +238,10 @@ class Lane:
             return ""
         reasons = [one.receipt.reason for one in said if not isinstance(one.receipt, Sent)]
         return reasons[-1] if reasons else ""
+
+
+def _with_token_of(newer: Claim, held: Claim) -> Claim:
+    return replace(held, delivery=replace(held.delivery, token=newer.delivery.token))
 
 
 async def _event(event: asyncio.Event, seconds: float) -> None:

@@ -361,6 +361,28 @@ class TestClock:
             for title in ("said", "backoff", "under way", "new"):
                 await until(lambda title=title: said(house, title))
 
+    @pytest.mark.parametrize("ended", [False, True])
+    async def test_a_jump_that_ends_the_lease_of_what_is_being_sent_does_not_send_it_twice(
+        self, house: House, ended: bool
+    ) -> None:
+        held, team = Held(), house.teams["team"]
+        team.answers.append(held)
+        await house.alert()
+        async with lanes(house, "team") as (lane,):
+            await until(lambda: held.now == 1)
+            house.clock.push(YEAR)
+            paused = Paused(house)
+            lane.wake()
+            await paused.held.wait()  # it has claimed it again
+            if ended:
+                held.go.set()
+                await until(lambda: not lane._sending)
+            paused.go.set()
+            await asyncio.sleep(0.05)
+            held.go.set()
+            await until(lambda: said(house))
+        assert len(team.asked) == 1
+
     async def sweep(self, house: House) -> None:
         """As the service does every few seconds."""
         now = house.clock()
