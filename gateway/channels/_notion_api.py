@@ -16,6 +16,8 @@ SCHEMA_LASTS: Millis = 600_000
 
 MOST_OF_A_SCHEMA = 160 * 1024
 """A database with thousands of options says a lot about itself."""
+_CREDENTIAL = re.compile(r"(?i)\bbearer\b|ntn_|secret_")
+"""A sentence with this in it repeats our request: Notion's tokens begin so."""
 
 
 class Api:
@@ -99,7 +101,9 @@ def judged(answer: Answer) -> Receipt:
         # conflict_error: another write to the same page was under way.
         return Retry(f"HTTP 409: {code}".rstrip(": "), retry_after(answer.headers))
     # Only this code is too poor without its sentence, which names the property.
-    return judge(answer, f"{code}: {document.get('message', '')}" if code == "validation_error" else code)
+    sentence = str(document.get("message", "")) if code == "validation_error" else ""
+    told = sentence and not _CREDENTIAL.search(sentence)
+    return judge(answer, f"{code}: {sentence}" if told else code)
 
 
 def again(failure: Retry | Rejected | Unknown) -> Retry | Rejected:
