@@ -131,7 +131,7 @@ def _address(path: Path) -> str:
 
 def _create(path: Path) -> None:
     """The whole schema in one transaction, marked as the newest revision: no history to replay."""
-    engine = sa.create_engine(f"sqlite:///{path}", isolation_level="AUTOCOMMIT")
+    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode = WAL")

@@ -38,7 +38,7 @@ def upgrade(path: Path, current: str) -> None:
     with closing(sqlite3.connect(path)) as plain:
         plain.execute("VACUUM INTO ?", (str(backup),))
     log.info("backup made before the upgrade", file=str(backup))
-    engine = sa.create_engine(f"sqlite:///{path}")
+    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)))
     sa.event.listen(engine, "connect", _no_implicit_transactions)
     sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     try:
