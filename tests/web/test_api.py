@@ -28,8 +28,13 @@ DELIVERY = {
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 UTC_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 PUSH = {
-    "ref": "refs/heads/main", "before": "a", "after": "b", "commits": [{"id": "b", "message": "m"}],
-    "pusher": {"name": "kim"}, "repository": {"full_name": "o/r", "name": "r"}, "sender": {"login": "kim"},
+    "ref": "refs/heads/main",
+    "before": "a",
+    "after": "b",
+    "commits": [{"id": "b", "message": "m"}],
+    "pusher": {"name": "kim"},
+    "repository": {"full_name": "o/r", "name": "r"},
+    "sender": {"login": "kim"},
 }
 ROUTES = """
 sources:
