@@ -8,6 +8,7 @@ import gc
 import ipaddress
 import os
 import random
+import re
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -289,6 +290,8 @@ class Service:
 
 def serve(options: Options, configuration: Configuration) -> None:
     """Run the gateway until SIGTERM or SIGINT. Raises TocsinError where it cannot start; then nothing was touched."""
+    GatewayProtocol.most = _cap(options.environ, "TOCSIN_MAX_CONNECTIONS", 512)
+    GatewayProtocol.most_an_address = _cap(options.environ, "TOCSIN_MAX_PER_ADDRESS", 64)
     service = Service(options, configuration)
     listening = _listen(options.host, options.port)
     try:
@@ -296,9 +299,6 @@ def serve(options: Options, configuration: Configuration) -> None:
     except TocsinError:
         listening.close()
         raise
-    environ = options.environ
-    GatewayProtocol.most = int(environ.get("TOCSIN_MAX_CONNECTIONS") or 512)
-    GatewayProtocol.most_an_address = int(environ.get("TOCSIN_MAX_PER_ADDRESS") or 64)
     GatewayProtocol.exempt = staticmethod(lambda address: exempt(address, service.house.configuration))
     server = uvicorn.Server(
         uvicorn.Config(
@@ -338,6 +338,13 @@ def _listen(host: str, port: int) -> socket.socket:
 async def _end(lane: workers.Lane, channel: Channel) -> None:
     await lane.drain(DRAIN_SECONDS)
     await channel.close()
+
+
+def _cap(environ: Mapping[str, str], name: str, otherwise: int) -> int:
+    text = environ.get(name, "").strip() or str(otherwise)
+    if not re.fullmatch("0*[1-9][0-9]{0,8}", text):
+        raise TocsinError(f"{name}: is no number of connections; write it like {otherwise}")
+    return int(text)
 
 
 def exempt(address: str, configuration: Configuration) -> bool:

@@ -18,7 +18,7 @@ import uvicorn
 
 from gateway.telemetry import REGISTRY
 from gateway.web.protocol import GatewayProtocol
-from tests.house import TOKEN, Running, running, until
+from tests.house import TOKEN, Running, program, running, until
 
 PATIENCE = 0.4
 
@@ -453,3 +453,31 @@ async def test_an_upgrade_is_an_ordinary_request(house: Running, port: int) -> N
     async with connected(port) as wire:
         await wire.say(b"GET /api/v1/stream HTTP/1.1\r\nhost: x\r\n" + upgrade + b"\r\n")
         assert (await wire.answer())[0] == 404
+
+
+@pytest.mark.parametrize("name", ["TOCSIN_MAX_CONNECTIONS", "TOCSIN_MAX_PER_ADDRESS"])
+@pytest.mark.parametrize("cap", ["many", "0", "-1", "1.5", "²"])
+async def test_a_cap_that_is_no_number_stops_the_start_with_a_sentence(tmp_path: Path, name: str, cap: str) -> None:
+    with pytest.raises(AssertionError):
+        async with program(tmp_path, environ={name: cap}):
+            pass
+    said = (tmp_path / "stderr.log").read_text()
+    assert f"{name}: is no number of connections" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "tocsin.db").exists()
+
+
+async def test_the_caps_of_the_environment_hold_in_the_real_program(tmp_path: Path) -> None:
+    caps = {"TOCSIN_MAX_CONNECTIONS": "4", "TOCSIN_MAX_PER_ADDRESS": "1"}
+    async with program(tmp_path, environ=caps) as gateway:
+        # One is the client's own; this machine is exempt from the cap by address.
+        held = [await asyncio.open_connection("127.0.0.1", gateway.port) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        assert await full(gateway.port)
+        for _, writer in held:
+            writer.close()
+
+        async def room() -> bool:
+            return not await full(gateway.port)
+
+        await until(room)
