@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from gateway import __version__
@@ -16,6 +18,8 @@ class Told(click.Group):
     """A group whose commands may raise TocsinError: its sentence is the error."""
 
     def invoke(self, ctx: click.Context) -> object:
+        if os.environ.get("NO_COLOR"):  # no-color.org; click does not know it
+            ctx.color = False
         try:
             return super().invoke(ctx)
         except TocsinError as error:
