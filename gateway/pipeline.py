@@ -114,9 +114,12 @@ class Pipeline:
         started = self.now()
         crashed = False
         receipt: Receipt
+        message = self.compose(outlet, claim)
+        if message.quiet and not outlet.channel.edits:
+            return Said(claim, Sent(claim.delivery.ref, "nothing new to say aloud"), started, started)
         try:
             async with asyncio.timeout(outlet.patience / 1000):
-                receipt = fit(await outlet.channel.send(self.compose(outlet, claim), claim.delivery.ref))
+                receipt = fit(await outlet.channel.send(message, claim.delivery.ref))
         except TimeoutError:
             receipt = Unknown(f"not finished within {outlet.patience // 1000} s")
         except Exception as fault:

@@ -40,8 +40,8 @@ def read_story(delivery: Delivery, incident: Incident, since: Sequence[Change]) 
     was = heard[-1] if heard else None
     # A momentary incident is closed as it opens: nobody is told that it ended.
     told = [change for change in news if not (incident.momentary and change.what == "resolved")]
-    quiet = bool(news) and all(change.what in _QUIET for change in told)
-    return Story(incident, news, _occasion(incident, told, was), was, quiet)
+    occasion = _occasion(incident, told, was)
+    return Story(incident, news, occasion, was, quiet=bool(news) and (not told or occasion in _QUIET))
 
 
 def _occasion(incident: Incident, news: Sequence[Change], was: Severity | None) -> Occasion:

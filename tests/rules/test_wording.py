@@ -114,7 +114,7 @@ class TestTheOccasion:
         message = heard(
             moved(("opened", Severity.ERROR), "worsened", ("eased", Severity.WARNING)), said=1, incident=warning
         )
-        assert (message.occasion, message.quiet) == ("eased", False)
+        assert (message.occasion, message.quiet) == ("eased", True)
         assert message.facts[0] == ("Severity", "error → warning (at worst critical)")
 
     def test_a_rise_that_fell_back_to_where_it_was_leaves_things_as_they_stand(self) -> None:
