@@ -277,10 +277,12 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The vendor has it. `ref` replaces what we knew of the message there."""
+    """The vendor has it. `ref` replaces what we knew of the message there. `missed`: who of several will never
+    have it, and why, without their addresses; '' where all have."""
 
     ref: Ref = field(default_factory=dict)
     detail: str = ""
+    missed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,8 @@ class Settling:
         before = one.claim.delivery
         result = settle(before, one.receipt, one.claim.incident.revision, self.now, self.outlet.policy, self.dice())
         state, reason = result.state, result.reason
+        if isinstance(one.receipt, Sent) and one.receipt.missed:
+            reason = one.receipt.missed
         if one.crashed and result.tries >= MOST_CRASHES:
             state, reason = "failed", f"given up after {result.tries} faults: {reason}"
         return replace(
@@ -103,7 +105,9 @@ class Settling:
         )
 
     def _attempt(self, one: Said, delivery: Delivery) -> Attempt:
-        detail = one.receipt.detail if isinstance(one.receipt, Sent) else delivery.reason
+        detail = delivery.reason
+        if isinstance(one.receipt, Sent):
+            detail = "; ".join(part for part in (one.receipt.missed, one.receipt.detail) if part)
         return Attempt(
             id=self.new_id(),
             delivery=delivery.id,
@@ -120,7 +124,11 @@ class Settling:
         if await self._tell_dead(ledger, [(d, one.claim.incident) for one, d in pairs if d.state == "failed"]):
             return
         failing = await ledger.incidents.living({(GATEWAY, own.channel_key(name))})
-        if failing and any(isinstance(one.receipt, Sent) for one, _ in pairs):
+        sent = [one.receipt for one, _ in pairs if isinstance(one.receipt, Sent)]
+        missed = [receipt.missed for receipt in sent if receipt.missed]
+        if missed:
+            await ledger.inbox.add(own.channel_misses(name, missed[-1], self.new_id(), self.now))
+        elif failing and sent:
             await ledger.inbox.add(own.channel_works(name, self.new_id(), self.now))
         elif self.struggling and not failing:
             await ledger.inbox.add(own.channel_struggles(name, self.struggling, self.new_id(), self.now))
@@ -173,6 +181,8 @@ class Settling:
             DELIVERED.labels(name).inc()
             LAG.labels("delivered").observe(max(one.ended_at - delivery.promised_at, 0) / 1000)
             log.info("message delivered", **known, revision=delivery.said, attempts=delivery.attempts)
+            if one.receipt.missed:
+                log.warning("recipients missed", **known, reason=one.receipt.missed)
         elif delivery.state == "failed":
             FAILED.labels(name).inc()
             log.error("delivery failed", **known, reason=delivery.reason)

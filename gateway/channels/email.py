@@ -196,7 +196,7 @@ class Email:
             return Retry(said, ref=known)
         if not told:
             return Rejected(said)
-        return Sent(self._ref(message, ref), said if refused else "")
+        return Sent(self._ref(message, ref), missed=said if refused else "")
 
     def _stay(self) -> None:
         if self._idle is not None:

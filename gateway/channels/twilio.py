@@ -167,9 +167,9 @@ class Twilio:
         if never and not told:
             return Rejected(never[0].reason)
         silent = sum(not sid for sid in told.values())
-        details = [f"{len(never)} of {len(self._settings.to)} refused ({never[0].reason})"] if never else []
-        details += [f"no answer for {silent} of {len(self._settings.to)}"] if silent else []
-        return Sent({"sid": told}, "; ".join(details))
+        refused = f"{len(never)} of {len(self._settings.to)} refused ({never[0].reason})" if never else ""
+        detail = f"no answer for {silent} of {len(self._settings.to)}" if silent else ""
+        return Sent({"sid": told}, detail, refused)
 
 
 def _under_way(message: Message, told: dict[str, str]) -> dict[str, Any] | None:

@@ -28,6 +28,21 @@ def channel_fails(channel: str, reason: str, worst: Severity, new_id: str, now: 
     )
 
 
+def channel_misses(channel: str, reason: str, new_id: str, now: Millis) -> Event:
+    """Some of a channel's recipients will never have a message that the others have."""
+    return _event(
+        {
+            "title": f"Channel {channel} does not reach all of its recipients",
+            "fingerprint": channel_key(channel),
+            "severity": Severity.WARNING.word,
+            "body": f"{reason}\nCheck the channel's `to` in routing.yaml.",
+            "labels": {"channel": channel},
+        },
+        new_id,
+        now,
+    )
+
+
 def channel_struggles(channel: str, reason: str, new_id: str, now: Millis) -> Event:
     """Nothing has got through for a while; every message is still being tried."""
     return _event(

@@ -81,5 +81,5 @@ def attempt_json(attempt: Attempt) -> dict[str, Json]:
 
 def receipt_json(receipt: Receipt) -> dict[str, Json]:
     kind = type(receipt).__name__.lower()
-    reason = receipt.detail if isinstance(receipt, Sent) else receipt.reason
+    reason = (receipt.missed or receipt.detail) if isinstance(receipt, Sent) else receipt.reason
     return {"receipt": kind, "reason": reason}

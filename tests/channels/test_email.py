@@ -231,7 +231,7 @@ async def test_only_those_who_have_not_heard_are_tried_again() -> None:
         third = await channel.send(a_message(), second.ref or {})
         assert third == Sent(
             {"first": "<01990000-0000-7000-8000-000000000001.ops.1@example.com>"},
-            "1 of 3 recipients refused (SMTP 550)",
+            missed="1 of 3 recipients refused (SMTP 550)",
         )
     assert [mail.to for mail in fake.mails] == [[OPS], [LEE]]
 

@@ -224,7 +224,7 @@ async def test_nobody_is_told_twice_because_anothers_phone_is_busy() -> None:
     assert fake.told == [KIM, LEE]
     assert third == Sent(
         {"sid": {KIM: f"SM{1:032x}", LEE: f"SM{2:032x}"}},
-        "1 of 3 refused (Twilio 21610: a recipient has answered STOP)",
+        missed="1 of 3 refused (Twilio 21610: a recipient has answered STOP)",
     )
 
 
