@@ -60,6 +60,10 @@ def _rest(entry: Value, error: ValidationError) -> RouteSettings:
     if not wrong or not isinstance(entry, dict):
         return _NOWHERE
     right = {key: value for key, value in entry.items() if key not in wrong}
+    match = entry.get("match")
+    if "match" in wrong and isinstance(match, dict):
+        inside = {fault["loc"][1] for fault in error.errors() if fault["loc"][:1] == ("match",) and fault["loc"][1:]}
+        right["match"] = {key: value for key, value in match.items() if key not in inside}
     rest = RouteSettings.model_validate({"to": "?", **right})
     return rest if "to" in right else rest.model_copy(update={"to": ()})
 

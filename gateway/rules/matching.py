@@ -149,7 +149,7 @@ class _Not:
 
     @property
     def wanted(self) -> str:
-        return self.inner[0].wanted if len(self.inner) == 1 else _as_written(self.written)
+        return self.inner[0].wanted if len(self.inner) == 1 else f"not {_as_written(self.written)}"
 
     def holds(self, incident: Incident, calendars: Calendars, now: Millis) -> bool:
         return not all(condition.holds(incident, calendars, now) for condition in self.inner)
