@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+import urllib.parse
 from collections.abc import Mapping
 from typing import Final, Literal
 
@@ -29,6 +30,7 @@ _MOST_BODY: Final = 64 * 1024
 _MOST_UNKNOWN: Final = 20
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)")
 _URL = re.compile(r"https?://[^/\s][^\s<>\"]*", re.IGNORECASE)
+_UNSAFE = re.compile(r"[\s<>\"]")
 
 
 def read(document: Mapping[str, Json]) -> Alert | tuple[BadField, ...]:
@@ -44,7 +46,7 @@ def read(document: Mapping[str, Json]) -> Alert | tuple[BadField, ...]:
         kind=kind,
         service=service,
         environment=environment,
-        body=form.body(),
+        body=form.body() or form.whole_title,
         url=form.url(),
         labels=form.pairs("labels", _LONGEST_LABEL),
         fields=form.pairs("fields", _LONGEST_FIELD),
@@ -66,6 +68,7 @@ class _Form:
 
     def __init__(self, document: Mapping[str, Json]) -> None:
         self.faults: list[BadField] = []
+        self.whole_title = ""
         self._document = document
 
     def title(self) -> str:
@@ -74,28 +77,25 @@ class _Form:
             return self._wrong("title", "is required")
         if isinstance(given, str) and not given.strip():
             return self._wrong("title", "must not be empty")
-        return " ".join(self.text("title", _LONGEST_TITLE).split())
+        title = " ".join(self._text("title").split())
+        if len(title) > _LONGEST_TITLE:
+            # An exception's whole text as the title must not cost the page: it is shown below instead.
+            self.whole_title = self._text("title")
+        return _cut(title, _LONGEST_TITLE)
 
     def text(self, name: str, longest: int = _LONGEST_NAME) -> str:
-        """The text of a field, trimmed; '' where it is absent or wrong."""
-        given = self._document.get(name)
-        if given is None:
-            return ""
-        if not isinstance(given, str):
-            return self._wrong(name, "must be text")
-        if len(given.strip()) > longest:
-            return self._wrong(name, f"must be at most {longest:,} characters long")
-        return given.strip()
+        """The text of a field, trimmed, cut at `longest`; '' where it is absent or wrong."""
+        return _cut(self._text(name), longest)
 
     def body(self) -> str:
-        body = self.text("body", _MOST_BODY)
-        if len(body.encode("utf-8", "replace")) > _MOST_BODY:
-            return self._wrong("body", "must be at most 64 KiB long")
-        return body
+        return self.text("body", _MOST_BODY)
 
     def url(self) -> str:
-        url = self.text("url", _LONGEST_URL)
-        return url if not url or _URL.fullmatch(url) else self._wrong("url", "must start with https:// or http://")
+        """The address; blanks, quotes and angle brackets in it become percent signs, as a browser would write them."""
+        url = _UNSAFE.sub(lambda found: urllib.parse.quote(found[0]), self._text("url"))
+        if len(url) > _LONGEST_URL:
+            return self._wrong("url", f"must be at most {_LONGEST_URL:,} characters long")
+        return url if not url or _is_address(url) else self._wrong("url", "must be an http(s) address with a host")
 
     def severity(self) -> Severity:
         given = self._document.get("severity")
@@ -163,15 +163,32 @@ class _Form:
                 else "is not known; remove it, or put it into labels or fields",
             )
 
+    def _text(self, name: str) -> str:
+        given = self._document.get(name)
+        if given is None:
+            return ""
+        return given.strip() if isinstance(given, str) else self._wrong(name, "must be text")
+
     def _pair(self, name: str, key: str, value: Json, longest: int) -> str:
         path = f"{name}.{key[:_LONGEST_KEY]}"
         if not 1 <= len(key.strip()) <= _LONGEST_KEY:
             return self._wrong(path, f"must have a name of 1 to {_LONGEST_KEY} characters")
         if isinstance(value, (dict, list)):
             return self._wrong(path, "must be text, a number, true or false")
-        written = _shapes.text(value)
-        return written if len(written) <= longest else self._wrong(path, f"must be at most {longest:,} characters long")
+        return _cut(_shapes.text(value), longest)
 
     def _wrong(self, path: str, message: str) -> str:
         self.faults.append(BadField(path, message))
         return ""
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def _is_address(url: str) -> bool:
+    try:
+        host = urllib.parse.urlsplit(url).hostname
+        return bool(_URL.fullmatch(url) and host and "%" not in host)
+    except ValueError:
+        return False

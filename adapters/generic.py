@@ -7,27 +7,59 @@ a token (the edge checks it) or a Standard Webhooks signature (here).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Final
 
 from adapters import _generic_guess, _generic_older, _generic_signing, _generic_strict, _shapes
 from gateway.contracts import Admission, Keep
-from gateway.errors import BadField, Unreadable
+from gateway.errors import BadField, BadFields, Unreadable
 from gateway.model import Alert, Event, Json, Millis
+from gateway.rules.reading import normalise
 
 _MOST_ALERTS: Final = 1_000
+_MOST_FAULTS: Final = 100
+_NOT_FINITE: Final = (BadField("value", "must be a finite number"),)
 _KEYS: Final = frozenset(_generic_strict.KEYS)
 
 
 def read_strict(document: Json) -> Alert | tuple[BadField, ...]:
     """One generic alert, or one of the three older shapes; else every field that is wrong, with its path.
 
-    Nothing is guessed and nothing is cut. A fault of the whole document has the path `alert`."""
+    Nothing is guessed; only what is too long to show is cut. A fault of the whole document has the path `alert`."""
     if not isinstance(document, dict):
         return (BadField("alert", "must be a JSON object with at least a title"),)
     older = _generic_older.read(document)
     return _generic_strict.read(document) if older is None else older
+
+
+def read_all(document: Json) -> list[tuple[Json, Alert]]:
+    """The generic alerts of a body as it was decoded: one, or a list of at most 1,000, each beside its own part of
+    the body, normalised. Raises BadFields with every wrong field of every one; in a list the path begins with its
+    place: `3.severity`."""
+    listed = isinstance(document, list)
+    items = document if listed else [document]
+    if not 1 <= len(items) <= _MOST_ALERTS:
+        raise BadFields([BadField("alerts", f"must be one alert, or a list of 1 to {_MOST_ALERTS:,}")])
+    read: list[tuple[Json, Alert]] = []
+    wrong: list[BadField] = []
+    for number, raw in enumerate(items):
+        item = normalise(raw)
+        # Normalising makes null of a number beyond all bounds, and null is the same as absent.
+        alert = _NOT_FINITE if _beyond(raw) else read_strict(item)
+        if isinstance(alert, Alert):
+            read.append((item, alert))
+        else:
+            wrong += [BadField(f"{number}.{one.path}" if listed else one.path, one.message) for one in alert]
+    if wrong:
+        raise BadFields(wrong[:_MOST_FAULTS])
+    return read
+
+
+def _beyond(raw: Json) -> bool:
+    value = raw.get("value") if isinstance(raw, dict) else None
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 class Generic:

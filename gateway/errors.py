@@ -39,6 +39,14 @@ class BadField(TocsinError):
         self.message = message
 
 
+class BadFields(TocsinError):
+    """Several fields of a generic alert are wrong: each is named."""
+
+    def __init__(self, errors: Iterable[BadField]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("; ".join(f"{error.path}: {error.message}" for error in self.errors))
+
+
 class StoreUnavailable(TocsinError):
     """Nothing can be written now: 503. `retry_after` is in seconds."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from adapters.generic import read_all
 from gateway.config import ChannelEntry, Configuration, Source
 from gateway.contracts import Surroundings
 from gateway.errors import NotFound, Unreadable
@@ -29,12 +30,16 @@ def explain(
     now: Millis,
 ) -> dict[str, Json]:
     """The public shape of CONTRACT: `{"routes", "targets", "configuration"}` for a single alert, and always
-    `alerts`, one entry for each. Raises NotFound for an unknown source, NotJson, WrongType or Unreadable."""
-    event = _event(configuration, body, source, headers, now)
-    document = reading.normalise(reading.decode(event.headers.get("content-type", ""), body))
-    adapter = adapters()[event.adapter]
-    said = [reading.bounded(alert) for alert in adapter.parse(event, document)]
-    known = configuration.sources.get(source) if source is not None else None
+    `alerts`, one entry for each. `source` None reads one generic alert or a list of them, as strictly as
+    `POST /api/v1/alerts`. Raises NotFound for an unknown source, NotJson, WrongType, Unreadable or BadFields."""
+    event = _event(configuration, body, source or _generic(configuration), headers, now)
+    document = reading.decode(event.headers.get("content-type", ""), body)
+    if source is None:
+        read = [alert for _, alert in read_all(document)]
+    else:
+        read = adapters()[event.adapter].parse(event, reading.normalise(document))
+    said = [reading.bounded(alert) for alert in read]
+    known = configuration.sources.get(event.source)
     labels = known.settings.labels if known is not None else {}
     numbers = iter(range(1, 1_000_000))
     explained = [
@@ -44,8 +49,9 @@ def explain(
         for alert in said
     ]
     whole: dict[str, Json] = {"alerts": explained, "configuration": configuration.hash}
-    if len(explained) == 1:
-        whole |= {"routes": explained[0]["routes"], "targets": explained[0]["targets"]}
+    if len(explained) <= 1:
+        only = explained[0] if explained else {"routes": [], "targets": []}
+        whole |= {"routes": only["routes"], "targets": only["targets"]}
     return whole
 
 
@@ -64,16 +70,18 @@ def surroundings_of(entry: ChannelEntry, public_url: str, now: Callable[[], Mill
     return Surroundings(entry.name, public_url, now)
 
 
-def _event(
-    configuration: Configuration, body: bytes, source: str | None, headers: Mapping[str, str], now: Millis
-) -> Event:
-    if source is None:
-        return Event("explained", ANY_SOURCE, "generic", now, dict(headers), body)
+def _generic(configuration: Configuration) -> str:
+    """The source that a generic alert would come to: the one so named, else the first that reads them."""
+    names = [name for name, source in configuration.sources.items() if source.adapter_name == ANY_SOURCE]
+    return ANY_SOURCE if ANY_SOURCE in names or not names else names[0]
+
+
+def _event(configuration: Configuration, body: bytes, source: str, headers: Mapping[str, str], now: Millis) -> Event:
     known: Source | None = configuration.sources.get(source)
     if known is not None:
         return Event("explained", source, known.adapter_name, now, dict(headers), body)
     # A source that sleeps (its secret is not set here) can still be asked about: by its adapter's name.
-    if source in configuration.sleeping_sources and source in adapters():
+    if source == ANY_SOURCE or (source in configuration.sleeping_sources and source in adapters()):
         return Event("explained", source, source, now, dict(headers), body)
     raise NotFound(f"no source {source!r} in this configuration; there are: {', '.join(sorted(configuration.sources))}")
 

@@ -37,7 +37,7 @@ _FORM = "application/x-www-form-urlencoded"
 
 def check_type(content_type: str) -> str:
     """The type without its parameters, where it is one we read. Raises WrongType (415) where it is none."""
-    kind = content_type.partition(";")[0].strip().lower()
+    kind = re.split(r"[;,\s]", content_type.strip(), maxsplit=1)[0].lower()
     if kind not in ("", "application/json", "text/plain", _FORM) and not kind.endswith("+json"):
         raise WrongType(f"content type {kind[:80]!r} is not read; send application/json")
     return kind

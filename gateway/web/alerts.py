@@ -9,21 +9,18 @@ from collections.abc import Mapping
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from adapters.generic import read_strict
+from adapters.generic import read_all
 from gateway.config import Source
 from gateway.contracts import Keep
-from gateway.errors import BadField
 from gateway.model import Event, Json, Millis
 from gateway.pipeline import SENDER_ID_KEPT
-from gateway.rules.reading import check_type, decode, normalise
+from gateway.rules.reading import check_type, decode
 from gateway.telemetry import DUPLICATES, RECEIVED
 from gateway.web import auth, intake
 from gateway.web.api import house_of
 from gateway.web.house import House
-from gateway.web.problems import Refused
 from gateway.web.webhooks import Doorman, event_of, keyed
 
-MOST_AT_ONCE = 1_000
 GENERIC = "generic"
 
 
@@ -49,7 +46,7 @@ class Alerts:
         body = intake.inflate(sent, headers.get("content-encoding", ""), most, allowed=source.settings.gzip)
         document = decode(kind, body)
         self._doorman.within_limit(source)
-        events = _events(house, source, headers, _items(document), now)
+        events = _events(house, source, headers, [item for item, _ in read_all(document)], now)
         admission = source.adapter.admit(headers, document)
         key = keyed(admission, headers).delivery_id if isinstance(admission, Keep) else None
         accepted = await house.store.write(lambda ledger: ledger.inbox.accept(_each(events, key, now)))
@@ -68,24 +65,6 @@ class Alerts:
         source = min(fitting, key=lambda one: one.settings.unauthenticated)
         self._doorman.check_address(source, request.scope)
         return source
-
-
-def _items(document: Json) -> list[Json]:
-    """The alerts of the body, each read strictly. Raises Refused (422) with every wrong field of every one."""
-    listed = isinstance(document, list)
-    # Counted before it is normalised, which would cut the list without a word.
-    if listed and not 1 <= len(document) <= MOST_AT_ONCE:
-        wanted = BadField("alerts", f"must be 1 to {MOST_AT_ONCE:,}")
-        raise Refused(422, f"A list must hold 1 to {MOST_AT_ONCE:,} alerts.", "bad_field", errors=[wanted])
-    items = [normalise(item) for item in document] if listed else [normalise(document)]
-    wrong: list[BadField] = []
-    for number, item in enumerate(items):
-        read = read_strict(item)
-        if isinstance(read, tuple):
-            wrong += [BadField(f"{number}.{error.path}" if listed else error.path, error.message) for error in read]
-    if wrong:
-        raise Refused(422, f"{wrong[0].path}: {wrong[0].message}", "bad_field", errors=wrong[:100])
-    return items
 
 
 def _events(house: House, source: Source, headers: Mapping[str, str], items: list[Json], now: Millis) -> list[Event]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 
 from starlette.requests import Request
@@ -182,30 +181,16 @@ async def test_channel(request: Request) -> JSONResponse:
 
 
 async def explain_alert(request: Request) -> JSONResponse:
-    """`{"alert": {…}}` or `{"source", "headers", "body"}`; `at` asks about another hour."""
+    """As `tocsin explain`. The body is a generic alert or a list of them; with `?source=` it is that source's
+    webhook body, with the request's own headers. Or it is an envelope: `{"alert"}` or `{"source", "headers",
+    "body"}`. `at`, in the query or the envelope, asks about another hour."""
     house = _admin(request)
-    asked = await queries.document(request, {"alert", "source", "headers", "body", "at"})
-    at = asked.get("at")
-    now = house.pipeline.now() if at is None else parse_rfc3339(str(at))
+    asked = await queries.question(request)
+    now = house.pipeline.now() if asked.at is None else parse_rfc3339(asked.at)
     if now is None:
         raise queries.bad("at", "is no RFC 3339 time")
-    if ("alert" in asked) == ("body" in asked):
-        raise queries.bad("alert", "give either `alert`, or `body` with `source`")
-    wanted = asked.get("alert", asked.get("body"))
-    body = wanted if isinstance(wanted, str) else json.dumps(wanted)
-    headers = asked.get("headers", {})
-    if not isinstance(headers, dict):
-        raise queries.bad("headers", "must be an object of texts")
-    source = asked.get("source")
     try:
-        shape = await asyncio.to_thread(
-            explain,
-            house.configuration,
-            body.encode("utf-8", "surrogatepass"),
-            None if source is None else str(source),
-            {str(name).lower(): str(value) for name, value in headers.items()},
-            now,
-        )
+        shape = await asyncio.to_thread(explain, house.configuration, asked.body, asked.source, asked.headers, now)
     except Unreadable as error:
         raise Refused(422, str(error), "unreadable") from None
     return JSONResponse(shape)

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.errors import BadField, Conflict, NotFound, NotJson, StoreUnavailable, WrongType
+from gateway.errors import BadField, BadFields, Conflict, NotFound, NotJson, StoreUnavailable, WrongType
 from gateway.telemetry import REFUSED, logger
 
 log = logger()
@@ -105,6 +105,8 @@ def as_refused(error: Exception) -> Refused:
             return Refused(415, str(error), "wrong_type")
         case BadField():
             return Refused(422, str(error), "bad_field", errors=[error])
+        case BadFields():
+            return Refused(422, str(error.errors[0]), "bad_field", errors=error.errors)
         case HTTPException():
             allowed = error.headers or {}
             detail = {404: "There is nothing at this address.", 405: "This address does not take this method."}

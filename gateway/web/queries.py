@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,12 +20,14 @@ from gateway.rules.reading import decode
 from gateway.rules.shapes import parse_rfc3339
 from gateway.store.schema import LIVING, incidents
 from gateway.web import intake
+from gateway.web.auth import headers_of
 from gateway.web.problems import Refused
 
 MOST_ITEMS = 200
 DEFAULT_ITEMS = 50
 _INCIDENT_STATES = ("open", "acknowledged", "resolved")
 _LONGEST_QUESTION = 200  # SQLite takes patterns of 50,000 bytes, but none of that length is a question
+_ENVELOPE = frozenset(("alert", "source", "headers", "body"))
 _MOST_OF_A_BODY = 1024 * 1024
 
 
@@ -65,6 +69,49 @@ async def document(request: Request, keys: set[str]) -> Mapping[str, Any]:
     if unknown:
         raise Refused(422, "A key is unknown.", "bad_field", errors=[BadField(key, "is unknown") for key in unknown])
     return document
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What `explain` is asked. `source` None: the body is a generic alert. `at` is as it was written."""
+
+    body: bytes
+    source: str | None
+    headers: Mapping[str, str]
+    at: str | None
+
+
+async def question(request: Request) -> Question:
+    raw = await intake.read_body(request.receive, request.headers.get("content-length", ""), _MOST_OF_A_BODY)
+    query = request.query_params
+    source = query.get("source")
+    plain = Question(raw, source, headers_of(request.scope) if source else {}, query.get("at"))
+    if source is not None:
+        return plain
+    document = decode("", raw)
+    # An alert may have a `body` of its own, but it has a title.
+    if not isinstance(document, dict) or "title" in document or not _ENVELOPE & document.keys():
+        return plain
+    return _unwrapped(document, query.get("at"))
+
+
+def _unwrapped(document: Mapping[str, Any], at: str | None) -> Question:
+    unknown = sorted(set(document) - _ENVELOPE - {"at"})
+    if unknown:
+        raise Refused(422, "A key is unknown.", "bad_field", errors=[BadField(key, "is unknown") for key in unknown])
+    if ("alert" in document) == ("body" in document):
+        raise bad("alert", "give either `alert`, or `body` with `source`")
+    headers = document.get("headers", {})
+    if not isinstance(headers, dict):
+        raise bad("headers", "must be an object of texts")
+    wanted = document.get("alert", document.get("body"))
+    source = document.get("source")
+    return Question(
+        body=(wanted if isinstance(wanted, str) else json.dumps(wanted)).encode("utf-8", "surrogatepass"),
+        source=None if source is None else str(source),
+        headers={str(name).lower(): str(value) for name, value in headers.items()},
+        at=str(document["at"]) if document.get("at") is not None else at,
+    )
 
 
 def words(request: Request, name: str, known: Sequence[str]) -> frozenset[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+import math
 import time
 from typing import Any
 
@@ -13,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
-from adapters.generic import adapter, read_strict
+from adapters.generic import adapter, read_all, read_strict
 from gateway.contracts import Keep
-from gateway.errors import BadField, Unreadable
+from gateway.errors import BadField, BadFields, Unreadable
 from gateway.model import Alert, Event, Severity
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -192,7 +193,7 @@ def test_every_wrong_field_is_named_at_once() -> None:
             "severity": "purple",
             "status": "maybe",
             "service": 5,
-            "environment": "e" * 201,
+            "environment": ["e"],
             "url": "ftp://example.com",
             "labels": ["a"],
             "fields": {"deep": {"a": 1}},
@@ -207,8 +208,8 @@ def test_every_wrong_field_is_named_at_once() -> None:
         "severity": "must be one of info, warning, error, critical, emergency",
         "status": "must be firing or resolved",
         "service": "must be text",
-        "environment": "must be at most 200 characters long",
-        "url": "must start with https:// or http://",
+        "environment": "must be text",
+        "url": "must be an http(s) address with a host",
         "labels": "must be an object of names and texts",
         "fields.deep": "must be text, a number, true or false",
         "value": "must be a finite number",
@@ -225,19 +226,14 @@ def test_every_wrong_field_is_named_at_once() -> None:
         ({"title": None}, "title"),
         ({"title": " \n "}, "title"),
         ({"title": 5}, "title"),
-        ({"title": "x" * 301}, "title"),
-        ({"title": "x", "fingerprint": "f" * 513}, "fingerprint"),
-        ({"title": "x", "body": "é" * 40_000}, "body"),
-        ({"title": "x", "body": "b" * 65_537}, "body"),
         ({"title": "x", "url": "https://example.com/" + "u" * 2_048}, "url"),
         ({"title": "x", "url": "https:// nowhere"}, "url"),
+        ({"title": "x", "url": "https://[bad"}, "url"),
         ({"title": "x", "status": 1}, "status"),
         ({"title": "x", "status": []}, "status"),
         ({"title": "x", "labels": {f"l{i}": "v" for i in range(65)}}, "labels"),
         ({"title": "x", "labels": {"": "v"}}, "labels."),
         ({"title": "x", "labels": {"l" * 129: "v"}}, "labels." + "l" * 128),
-        ({"title": "x", "labels": {"team": "v" * 1_025}}, "labels.team"),
-        ({"title": "x", "fields": {"log": "v" * 4_097}}, "fields.log"),
         ({"title": "x", "value": True}, "value"),
         ({"title": "x", "value": "nan"}, "value"),
         ({"title": "x", "value": "1e999"}, "value"),
@@ -255,6 +251,32 @@ def test_every_wrong_field_is_named_at_once() -> None:
 )
 def test_each_wrong_field_is_refused_by_name(document: Any, path: str) -> None:
     assert list(faults(document)) == [path]
+
+
+def test_what_is_too_long_to_show_is_cut_and_costs_no_page() -> None:
+    text = "ValueError: " + "x" * 400
+    long = {"title": text, "service": "s" * 300, "fields": {"log": "v" * 5_000}, "labels": {"team": "t" * 2_000}}
+    alert = strict(long)
+    assert (alert.title, alert.body) == (text[:299] + "…", text)
+    assert (alert.service, alert.fields["log"][-1], alert.labels["team"][-1]) == ("s" * 199 + "…", "…", "…")
+    assert strict({**long, "body": "the trace"}).body == "the trace"
+
+
+def test_an_address_with_a_blank_in_it_is_taken_as_a_browser_would_write_it() -> None:
+    assert strict({"title": "x", "url": "https://e.example/?q=<a> b"}).url == "https://e.example/?q=%3Ca%3E%20b"
+
+
+def test_a_list_is_read_whole_or_not_at_all_and_each_fault_names_its_place() -> None:
+    assert [alert.title for _, alert in read_all([{"title": "a"}, {"title": "b"}])] == ["a", "b"]
+    with pytest.raises(BadFields) as refused:
+        read_all([{"title": "a"}, {"severity": "loud"}, {"title": "b", "value": math.inf}])
+    assert [error.path for error in refused.value.errors] == ["1.title", "1.severity", "2.value"]
+
+
+@pytest.mark.parametrize("document", [[], [{"title": "x"}] * 1_001])
+def test_a_list_of_none_or_too_many_is_refused(document: list[Any]) -> None:
+    with pytest.raises(BadFields, match="1 to 1,000"):
+        read_all(document)
 
 
 def test_what_is_just_long_enough_is_taken_whole() -> None:
