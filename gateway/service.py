@@ -9,6 +9,7 @@ import ipaddress
 import os
 import random
 import re
+import signal
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -53,6 +54,7 @@ log = logger()
 BACKLOG = 2048
 DRAIN_SECONDS = 7.0
 TIDY_SECONDS = 5.0
+SECOND_LOOK_SECONDS = 0.7
 LONGEST_LEASE = 30 * 60_000
 PRESSED_BY = 6
 """Events in one commit from which on senders are taken to be queueing."""
@@ -225,14 +227,23 @@ class Service:
                 self._crew.beat("configuration")
                 await asyncio.wait({changed}, timeout=workers.TICK_SECONDS)
             changed.result()
-            try:
-                fresh = await asyncio.to_thread(config.load, self._options.config, self._options.environ)
-            except BadConfiguration as refused:
-                await self._refuse(refused)
-                watch.follow({**self.house.configuration.contents, **getattr(refused, "contents", {})})
-                continue
-            await self._take(fresh)
-            watch.follow(fresh.contents)
+            fresh = await self._read()
+            if isinstance(fresh, BadConfiguration):
+                # A file saved in two strokes is wrong for a moment: that is no reason to page anybody.
+                await asyncio.sleep(SECOND_LOOK_SECONDS)
+                fresh = await self._read()
+            if isinstance(fresh, BadConfiguration):
+                await self._refuse(fresh)
+                watch.follow({**self.house.configuration.contents, **getattr(fresh, "contents", {})})
+            else:
+                await self._take(fresh)
+                watch.follow(fresh.contents)
+
+    async def _read(self) -> Configuration | BadConfiguration:
+        try:
+            return await asyncio.to_thread(config.load, self._options.config, self._options.environ)
+        except BadConfiguration as refused:
+            return refused
 
     async def _refuse(self, refused: BadConfiguration) -> None:
         problems = [str(problem) for problem in refused.problems]
@@ -317,6 +328,8 @@ def serve(options: Options, configuration: Configuration) -> None:
             backlog=BACKLOG,
         )
     )
+    # uvicorn ends by raising the signal it was stopped with once more: a stop in good order is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     with suppress(KeyboardInterrupt, SystemExit):  # the latter where `start` failed; its log line says why
         server.run(sockets=[listening])
     if not server.started:

@@ -63,6 +63,8 @@ def copy_file(url: str, to: Path) -> None:
         raise TocsinError(f"{path}: there is no such database")
     if to.exists():
         raise TocsinError(f"{to}: exists already; name a new file")
+    if not to.absolute().parent.is_dir():
+        raise TocsinError(f"{to.parent}: there is no such folder")
     partial = to.with_name(f"{to.name}.partial")
     try:
         os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
@@ -75,7 +77,7 @@ def copy_file(url: str, to: Path) -> None:
         partial.rename(to)
     except (OSError, sqlite3.Error) as error:
         partial.unlink(missing_ok=True)
-        raise TocsinError(f"{path} could not be copied: {error}") from None
+        raise TocsinError(f"{path} could not be copied to {to}: {error}") from None
 
 
 def _progress(_status: int, remaining: int, total: int) -> None:

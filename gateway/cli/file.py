@@ -47,6 +47,8 @@ def explain(
       tocsin explain --source github --header 'X-GitHub-Event: workflow_run' body.json
     """
     if what != "-" and not Path(what).exists():
+        if "/" in what or "." in what:
+            raise TocsinError(f"{what}: there is no such file; an incident is named by its number or id")
         _tell_story(what, as_json=as_json)
         return
     body = sys.stdin.buffer.read() if what == "-" else _read(Path(what))
