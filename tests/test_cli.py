@@ -395,6 +395,13 @@ class TestAboutAGateway:
 
 
 class TestServing:
+    @pytest.fixture(autouse=True)
+    def signals(self) -> Iterator[None]:
+        """What a gateway in this process does to signals ends with it."""
+        before = signal.getsignal(signal.SIGTERM)
+        yield
+        signal.signal(signal.SIGTERM, before)
+
     @pytest.fixture
     def options(self, tmp_path: Path) -> Options:
         file = tmp_path / "routing.yaml"
