@@ -114,10 +114,10 @@ class Pipeline:
         started = self.now()
         crashed = False
         receipt: Receipt
-        message = self.compose(outlet, claim)
-        if message.quiet and not outlet.channel.edits:
-            return Said(claim, Sent(claim.delivery.ref, "nothing new to say aloud"), started, started)
         try:
+            message = self.compose(outlet, claim)
+            if message.quiet and not outlet.channel.edits:
+                return Said(claim, Sent(claim.delivery.ref, "nothing new to say aloud"), started, started)
             async with asyncio.timeout(outlet.patience / 1000):
                 receipt = fit(await outlet.channel.send(message, claim.delivery.ref))
         except TimeoutError:

@@ -159,11 +159,13 @@ class Lane:
         self._turning = turning, said
         try:
             turn = await asyncio.shield(turning)
-        finally:
-            if turning.done():  # else we were stopped in its midst, and `drain` looks what came of it
-                self._turning = None
-                if turning.cancelled() or turning.exception() is not None:
-                    self._said, self._recovered = said + self._said, recovered or self._recovered
+        except asyncio.CancelledError:
+            raise  # we are stopped in its midst: `drain` looks what came of it
+        except BaseException:
+            self._turning = None
+            self._said, self._recovered = said + self._said, recovered or self._recovered
+            raise
+        self._turning = None
         if said:
             self._pipeline.arrived.set()  # the settling may have raised an alert of the gateway's own
         for claim in turn.claims:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gateway.errors import StoreUnavailable
 from gateway.model import GATEWAY, Alert, Message, Receipt, Ref, Rejected, Retry, Sent, Severity, Unknown
 from gateway.pipeline import Processed
 from gateway.rules.deciding import MOST_LIVING
@@ -165,7 +168,39 @@ class TestSpeaking:
         await house.alert(severity=Severity.WARNING)
         await house.alert(severity=Severity.ERROR)
         await house.deliver("team")
-        assert [occasion for occasion, _ in house.said("team")][1:] != ["worsened"]
+        assert house.said("team") == [("opened", "disk")]
+        assert await house.state() == "said"
+
+    async def test_a_fault_in_the_wording_costs_a_try_and_not_the_lane(self, house: House) -> None:
+        await house.alert()
+        (claim,) = await house.claim("team")
+        said = await house.pipeline.say(house.outlets["team"], replace(claim, since=None))  # type: ignore[arg-type]
+        assert said.crashed or said.receipt == Sent()
+
+    async def test_the_gateways_own_event_that_cannot_be_decided_warns_of_nothing(self, house: House) -> None:
+        await house.post(Alert("bad", "bad", body="SURROGATE"), source=GATEWAY)
+        await house.decide()
+        assert await house.incidents() == []
+
+    async def test_a_disk_that_fills_while_events_are_decided_one_by_one_postpones_the_rest(self, house: House) -> None:
+        await house.post(Alert("bad", "bad", body="SURROGATE"))
+        write, store = house.store.write, house.pipeline.store
+
+        class Filling:
+            read = store.read
+            calls = 0
+
+            async def write(self, work: Any) -> Any:
+                self.calls += 1
+                if self.calls > 1:
+                    raise StoreUnavailable("the disk is full")
+                return await write(work)
+
+        house.pipeline.store = Filling()  # type: ignore[assignment]
+        with pytest.raises(StoreUnavailable):
+            await house.pipeline.process(64)
+        house.pipeline.store = store
+        assert (await house.decide()).events == 1
 
     async def test_a_channel_taken_by_two_routes_is_one_delivery_with_the_first_route(self, house: House) -> None:
         house.route({"name": "first", "to": ["team"]}, {"name": "second", "to": ["team", "oncall"]})

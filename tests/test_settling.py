@@ -162,6 +162,19 @@ class TestHealth:
         await house.deliver("team")
         assert (await house.incident("channel:team", GATEWAY)).state == "resolved"
 
+    async def test_recipients_that_are_missed_are_a_warning_until_all_are_reached(self, house: House) -> None:
+        house.teams["team"].answers.append(Sent({"told": ["lee"]}, missed="kim: no such box"))
+        await house.alert("first")
+        await house.deliver("team")
+        missing = await house.incident("channel:team", GATEWAY)
+        assert (missing.severity, missing.state) == (Severity.WARNING, "open")
+        assert "kim: no such box" in missing.body
+        delivery = (await house.deliveries("first"))["team"]
+        assert (delivery.state, delivery.reason) == ("said", "kim: no such box")
+        await house.alert("second")
+        await house.deliver("team")
+        assert (await house.incident("channel:team", GATEWAY)).state == "resolved"
+
     async def test_recovery_wakes_all_that_waits(self, house: House) -> None:
         house.teams["team"].answers.extend([Retry("down")] * 3)
         for title in ("a", "b", "c"):

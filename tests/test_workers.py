@@ -315,6 +315,32 @@ class TestDraining:
         assert house.teams["team"].asked == []
         assert len(await house.claim("team")) == 3
 
+    async def test_a_turn_that_never_came_back_leaves_what_was_said_to_be_written(self, house: House) -> None:
+        held = Held()
+        house.teams["team"].answers.append(held)
+        await house.alert()
+        lane = Lane(house.pipeline, house.outlets["team"], ())
+        serving = asyncio.ensure_future(lane.serve(lambda: None))
+        await until(lambda: held.now == 1)
+        stuck = asyncio.Event()
+        store = house.pipeline.store
+
+        class Stuck:
+            read = store.read
+
+            async def write(self, work: Any) -> Any:
+                stuck.set()
+                await asyncio.Event().wait()
+
+        house.pipeline.store = Stuck()  # type: ignore[assignment]
+        held.go.set()
+        await stuck.wait()
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        house.pipeline.store = store
+        await lane.drain(0.05)
+        assert (await said(house), len(house.teams["team"].asked)) == (True, 1)
+
     async def test_what_was_said_before_a_turn_cut_short_is_logged_once(self, house: House) -> None:
         held = Held()
         house.teams["team"].answers.append(held)

@@ -38,6 +38,12 @@ def test_a_struggling_channel_is_the_same_problem_and_milder() -> None:
     assert alert.labels == {"channel": "ops-slack"}
 
 
+def test_a_channel_that_misses_some_of_its_recipients_is_a_warning() -> None:
+    alert = read(own.channel_misses("ops-mail", "kim@example.com: no such box", "id", NOON))
+    assert (alert.fingerprint, alert.severity, alert.status) == ("channel:ops-mail", Severity.WARNING, "firing")
+    assert alert.body.startswith("kim@example.com: no such box\n")
+
+
 def test_a_channel_that_works_again_ends_its_problem() -> None:
     alert = read(own.channel_works("ops-slack", "id", NOON))
     assert (alert.fingerprint, alert.status) == ("channel:ops-slack", "resolved")

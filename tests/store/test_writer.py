@@ -191,6 +191,45 @@ class TestTrouble:
             assert await store.write(add)
             assert count(store) == 2  # what was under way, and this; what was refused behind it was not stored
 
+    async def test_a_work_that_does_not_return_is_answered_as_well(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(writer, "STUCK_SECONDS", 0.2)
+        go = asyncio.Event()
+
+        async def slow(ledger: Ledger) -> str:
+            await go.wait()
+            return await add(ledger)
+
+        async with running_store(tmp_path) as store:
+            works = [asyncio.ensure_future(store.write(slow)) for _ in range(2)]
+            async with asyncio.timeout(3):
+                outcomes = await asyncio.gather(*works, return_exceptions=True)
+            assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 2
+            go.set()
+            assert await store.write(add)
+            assert count(store) >= 2  # one was under way and is there: the answer said that it might be
+
+    @pytest.mark.parametrize("fault", [LookupError("a bug"), sqlite3.OperationalError("locked"), ValueError("unfit")])
+    async def test_who_left_while_it_failed_is_not_answered(self, tmp_path: Path, fault: Exception) -> None:
+        started, go = asyncio.Event(), asyncio.Event()
+
+        async def failing(_connection: Connection, _entries: Sequence[writer.Entry]) -> list[Accepted]:
+            started.set()
+            await go.wait()
+            raise fault
+
+        async with running_store(tmp_path) as store:
+            good, store.writer._accepting = store.writer._accepting, failing
+            gone = asyncio.ensure_future(store.accept(an_event(), None, 0))
+            await started.wait()
+            gone.cancel()
+            await asyncio.gather(gone, return_exceptions=True)
+            go.set()
+            store.writer._accepting = good
+            if not isinstance(fault, LookupError):  # that one stops the writer, and its crew starts it anew
+                assert await store.accept(an_event(), None, 0)
+
     async def test_a_fault_of_ours_answers_all_who_wait_and_the_next_start_goes_on(self, tmp_path: Path) -> None:
         store = Safe(f"sqlite:///{tmp_path}/tocsin.db")
         store.open()
