@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from gateway.model import GATEWAY, Alert, Change, Event, Incident, Millis, What
+from gateway.rules.reading import MOST_FIELDS, MOST_LABELS
 
 REOPEN_WITHIN: Millis = 600_000
 
@@ -94,7 +95,7 @@ def _moved(incident: Incident, alert: Alert, what: What, at: Millis) -> Incident
         revision=incident.revision + (what != "repeated"),
         body=alert.body or incident.body,
         url=alert.url or incident.url,
-        fields={**incident.fields, **alert.fields},
+        fields=_merged(incident.fields, alert.fields, MOST_FIELDS),
         value=alert.value if alert.value is not None else incident.value,
     )
     if what == "resolved":
@@ -104,7 +105,7 @@ def _moved(incident: Incident, alert: Alert, what: What, at: Millis) -> Incident
         title=alert.title,
         severity=alert.severity,
         worst=max(alert.severity, incident.worst),
-        labels={**incident.labels, **alert.labels},
+        labels=_merged(incident.labels, alert.labels, MOST_LABELS),
         kind=alert.kind or incident.kind,
         service=alert.service or incident.service,
         environment=alert.environment or incident.environment,
@@ -114,6 +115,16 @@ def _moved(incident: Incident, alert: Alert, what: What, at: Millis) -> Incident
         # Who acknowledged agreed to less than this.
         return replace(spoken, state="open", resolved_at=None, acknowledged_at=None, acknowledged_by="")
     return spoken
+
+
+def _merged(older: Mapping[str, str], newer: Mapping[str, str], most: int) -> dict[str, str]:
+    """Both. Beyond so many the newer ones stay, then the first of the older: a sender that names something anew in
+    every alert would make the incident grow without end."""
+    both = {**older, **newer}
+    if len(both) <= most:
+        return both
+    rest = [name for name in older if name not in newer][: max(most - len(newer), 0)]
+    return {**newer, **{name: older[name] for name in rest}}
 
 
 def _change(incident: Incident, what: What, by: str, at: Millis, new_id: Callable[[], str]) -> Change:

@@ -23,6 +23,8 @@ from gateway.model import Alert, Json
 DEEPEST: Final = 32
 MOST_KEYS: Final = 500
 MOST_ITEMS: Final = 1_000
+MOST_LABELS: Final = 64
+MOST_FIELDS: Final = 100
 LONGEST_TITLE: Final = 300
 LONGEST_NAME: Final = 128
 LONGEST_VALUE: Final = 1_024
@@ -85,8 +87,8 @@ def bounded(alert: Alert) -> Alert:
         environment=alert.environment[:LONGEST_NAME],
         body=alert.body[:LONGEST_BODY],
         url=alert.url if len(alert.url) <= LONGEST_URL and alert.url.startswith(("https://", "http://")) else "",
-        labels=_few(alert.labels, 64),
-        fields=_few(alert.fields, 100),
+        labels=_few(alert.labels, MOST_LABELS),
+        fields=_few(alert.fields, MOST_FIELDS),
     )
 
 

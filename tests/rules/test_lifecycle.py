@@ -159,6 +159,27 @@ class TestMoving:
         assert (incident.kind, incident.service, incident.environment, incident.body) == ("K", "S", "E", "B")
         assert (incident.url, incident.value, incident.occurred_at) == ("http://y", 0.0, 0)
 
+    @pytest.mark.parametrize(("part", "most"), [("labels", 64), ("fields", 100)])
+    def test_names_invented_for_every_alert_do_not_add_up(self, part: str, most: int) -> None:
+        """The newest alert's own stay whole, then the older ones in their order."""
+        living = opened(**{part: {f"first-{number}": "x" for number in range(50)}})
+        for turn in range(10):
+            newest = {f"{turn}-{number}": "x" for number in range(60)}
+            folded = fold_in(an_alert(**{part: newest}), living=living)
+            assert folded is not None
+            living = folded.incident
+        kept = list(getattr(living, part))
+        assert len(kept) == most
+        assert kept[:60] == list(newest)
+        assert kept[60:] == [f"8-{number}" for number in range(most - 60)]
+
+    def test_an_alert_with_more_labels_than_that_keeps_its_own(self) -> None:
+        """A source's labels come on top of the bound of an alert."""
+        many = {str(number): "x" for number in range(70)}
+        folded = fold_in(an_alert(labels=many), living=opened(labels={"old": "x"}))
+        assert folded is not None
+        assert folded.incident.labels == many
+
     def test_time_never_runs_backwards_within_an_incident(self) -> None:
         living = opened()
         folded = fold_in(an_alert(status="resolved"), living=living, at=NOON - HOUR)
