@@ -44,6 +44,11 @@ def database_path(url: str) -> Path:
     return Path(url.removeprefix(prefix))
 
 
+def real(path: Path) -> Path:
+    """The file itself: whoever comes by a symbolic link must meet the same lock."""
+    return Path(os.path.realpath(path))
+
+
 class Lock:
     """One process, one file: a second gateway on the same database refuses to start."""
 
@@ -76,6 +81,8 @@ def prepare(path: Path) -> None:
     Raises TocsinError in one sentence where it cannot be used; then nothing was touched."""
     if sqlite3.sqlite_version_info < _WAL_FIXED:
         log.info("old sqlite noted", version=sqlite3.sqlite_version, fixed="3.51.3", guard="one writer")
+    if path.exists() and path.stat().st_nlink > 1:
+        raise TocsinError(f"{path}: has a second name (a hard link), whose gateway this lock cannot see; remove one")
     try:
         current = _revision(path)
         if current == HEAD:

@@ -47,7 +47,7 @@ class Safe:
     """The `contracts.Store` in one SQLite file. `open` it, run `writer.serve` and `writer.watch`, `close` it."""
 
     def __init__(self, url: str) -> None:
-        self.path: Path = engine.database_path(url)
+        self.path: Path = engine.real(engine.database_path(url))
         self._lock = engine.Lock(self.path)
         self._readers: list[Connection] = []
         self._reading = asyncio.Semaphore(READERS)
