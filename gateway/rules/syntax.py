@@ -24,6 +24,8 @@ TESTS: Final = frozenset(
 )
 LOOP_NAMES: Final = frozenset(("index", "index0", "revindex", "revindex0", "first", "last", "length"))
 _NUMBER_MOST: Final = 10**15
+_DIGITS_MOST: Final = 15
+"""What `round` may be told: with -100000000 Python makes a number of so many digits, and the loop stands still."""
 _DEEPEST: Final = 40
 """Python itself reads 200 parentheses in each other, and a tree has several for each node."""
 _DEEPEST_LOOP: Final = 2
@@ -119,6 +121,21 @@ def _check_filter(node: nodes.Filter) -> None:
     # What a payload could choose, it could choose to be large. A default only takes the place of a value.
     if node.name != "default" and not all(_is_constant(argument) for argument in node.args):
         raise Wrong(node.lineno, f"the arguments of {node.name!r} must be written out")
+    if node.name == "round" and node.args and not _is_whole(node.args[0], 0, _DIGITS_MOST):
+        raise Wrong(node.lineno, f"the argument of 'round' must be a whole number from 0 to {_DIGITS_MOST}")
+    if node.name == "truncate":
+        _check_truncate(node)
+
+
+def _check_truncate(node: nodes.Filter) -> None:
+    """Jinja asserts these when a message is said: that would be a fault of ours, not of the template."""
+    given = dict(zip(("length", "whole words", "ending", "leeway"), node.args, strict=False))
+    end = given.get("ending")
+    ending = len(str(end.value)) if isinstance(end, nodes.Const) else 3
+    if "length" in given and not _is_whole(given["length"], ending, _NUMBER_MOST):
+        raise Wrong(node.lineno, "the length of 'truncate' must be a whole number, not less than its ending is long")
+    if "leeway" in given and not _is_whole(given["leeway"], 0, _NUMBER_MOST):
+        raise Wrong(node.lineno, "the leeway of 'truncate' must be a whole number, not less than 0")
 
 
 def _check_loop(node: nodes.For, names: frozenset[str], depth: _Depth) -> None:
@@ -148,6 +165,10 @@ def _every_name(target: nodes.Node) -> Iterable[nodes.Name]:
 
 def _is_constant(node: nodes.Node) -> bool:
     return isinstance(node.node if isinstance(node, nodes.Neg | nodes.Pos) else node, nodes.Const)
+
+
+def _is_whole(node: nodes.Node, least: int, most: int) -> bool:
+    return isinstance(node, nodes.Const) and type(node.value) is int and least <= node.value <= most
 
 
 def _meant(name: str, known: Iterable[str]) -> str:

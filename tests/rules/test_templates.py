@@ -65,6 +65,11 @@ class TestWhatTheyMaySay:
             ("{{ change.at }}", "2026-11-20T10:00:01.500Z"),
             ("{{ opened_at|time }}, {{ opened_at|ago }}", "2026-11-20 10:00 UTC, 12 min ago"),
             ("{{ title|time }}{{ title|ago }}", ""),
+            ("{{ (value / 7)|round(0) }} {{ (value / 7)|round(15) }} {{ 1.6|round }}", "13 13.4285714285714 2"),
+            (
+                "{{ severity|truncate(4, true, '', 0) }} {{ severity|truncate(3) }} {{ severity|truncate }}",
+                "crit critical critical",
+            ),
             ("{{ value }} {{ value * 2 + 1 }} {{ -value / 4 }} {{ (value - 1)|round(1) }}", "94 189 -23.5 93"),
             ("{{ service + '/' + environment }} {{ service ~ '#' ~ number }}", "db-1/production db-1#12"),
             ("{{ change.what }} by {{ change.by }}: {{ since[0].note }}", "worsened by kim: again"),
@@ -163,6 +168,23 @@ class TestMistakesAreToldAtLoad:
             ("{% for a in labels %}{% else %}{{ a }}{% endfor %}", "title: line 1: 'a' is not known here"),
             ("{{ title|truncate(number) }}", "title: line 1: the arguments of 'truncate' must be written out"),
             ("{{ title|upper(1) }}", "title: line 1: the filter 'upper' takes no plain arguments at most"),
+            *(
+                (
+                    f"{{{{ count|round({digits}) }}}}",
+                    "title: line 1: the argument of 'round' must be a whole number from",
+                )
+                for digits in ("-100000000", "-1", "16", "1.5", "true", "'1'", "none")
+            ),
+            *(
+                (
+                    f"{{{{ title|truncate({args}) }}}}",
+                    f"title: line 1: the {what} of 'truncate' must be a whole number,",
+                )
+                for args, what in (
+                    *(("2", "length"), ("-5", "length"), ("'9'", "length"), ("true", "length")),
+                    *(("4, true, 'xxxxx'", "length"), ("9, true, 'x', -1", "leeway")),
+                )
+            ),
             ("", "title: line 1: it is empty"),
             ("x" * 9_000, "title: line 1: the template is longer than 8,192 characters"),
         ],
@@ -257,7 +279,7 @@ HARMLESS = [
     "{{ body * 1000000000 }}",
     "{{ 1000000000 * body }}",
     "{{ labels * 1000000000 }}",
-    "{{ title|truncate(1000000000) }}{{ value|round(1000000000) }}",
+    "{{ title|truncate(1000000000) }}{{ value|round(15) }}",
     "{{ 1 / 0 }}",
     "{{ labels < title }}",
     "{{ labels[:3] }}",
