@@ -13,6 +13,8 @@ import aiosmtplib
 
 from gateway.model import Receipt, Rejected, Retry, Unknown
 
+OUT_OF_STEP: Final = 503
+"""Bad sequence of commands: said of the connection, not of the letter. RFC 5321 §4.2.2"""
 _STATUS: Final = re.compile(r"\b[245]\.\d{1,3}\.\d{1,3}\b")
 
 
@@ -21,6 +23,8 @@ def trouble(error: aiosmtplib.SMTPException | OSError, handed_over: bool) -> Rec
     match error:
         case aiosmtplib.SMTPAuthenticationError() if error.code // 100 == 5:
             return Rejected(f"{_reply(error)}: the server refuses the login; check username and password")
+        case aiosmtplib.SMTPResponseException() if error.code == OUT_OF_STEP:
+            return Retry(f"{_reply(error)}: the server lost track of the conversation")
         case aiosmtplib.SMTPResponseException() if error.code // 100 == 5:
             return Rejected(f"{_reply(error)}: {_command(error)}")
         case aiosmtplib.SMTPResponseException() if error.code // 100 == 4 or not handed_over:

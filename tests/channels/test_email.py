@@ -355,6 +355,29 @@ async def test_a_quick_succession_shares_one_connection() -> None:
     assert fake.replies[-1].startswith("221")
 
 
+async def test_letters_sent_at_once_wait_for_one_another() -> None:
+    fake = FakeSmtp()
+    async with mailing(fake, to=[OPS, LEE, KIM]) as channel:
+        messages = [a_message(id=f"m:{number}") for number in range(4)]
+        receipts = await asyncio.gather(*(channel.send(message, {}) for message in messages))
+    assert [receipt for receipt in receipts if not isinstance(receipt, Sent)] == []
+    assert [sorted(mail.to) for mail in fake.mails] == [sorted([OPS, LEE, KIM])] * 4
+    assert fake.connections == 1
+
+
+@pytest.mark.parametrize("moment", ["mail", "recipients", "data"])
+async def test_a_connection_out_of_step_is_dropped_and_the_letter_kept(moment: str) -> None:
+    lost = ["503 5.5.1 bad sequence of commands"]
+    answers: dict[str, Any] = {moment: {OPS: lost} if moment == "recipients" else lost}
+    fake = FakeSmtp(**answers)
+    async with mailing(fake, to=[LEE, OPS]) as channel:
+        receipt = await channel.send(a_message(), {})
+        assert receipt == Retry("SMTP 503 5.5.1: the server lost track of the conversation")
+        assert isinstance(await channel.send(a_message(), {}), Sent)
+    assert fake.connections == 2
+    assert len(fake.mails) == 1
+
+
 async def test_a_connection_that_the_server_closed_is_made_anew() -> None:
     fake = FakeSmtp()
     async with mailing(fake) as channel:
