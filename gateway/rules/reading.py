@@ -11,8 +11,9 @@ import json
 import math
 import re
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import replace
+from itertools import islice
 from typing import Final
 
 from pydantic_core import from_json
@@ -23,6 +24,8 @@ from gateway.model import Alert, Json
 DEEPEST: Final = 32
 MOST_KEYS: Final = 500
 MOST_ITEMS: Final = 1_000
+MOST_NODES: Final = 100_000
+"""In a whole document: room for 1,000 alerts of 100 values each, at a tenth of a second."""
 MOST_LABELS: Final = 64
 MOST_FIELDS: Final = 100
 LONGEST_TITLE: Final = 300
@@ -62,8 +65,9 @@ def decode(content_type: str, body: bytes) -> Json:
 
 def normalise(document: Json) -> Json:
     """The same document, harmless: no control or bidi characters, no lone surrogates, numbers that any
-    store takes (non-finite → null, beyond 64 bits → text), at most 32 deep, 500 keys, 1,000 items."""
-    return _normalise(document, DEEPEST)
+    store takes (non-finite → null, beyond 64 bits → text), at most 32 deep, 500 keys, 1,000 items, and 100,000
+    values in all. What is beyond that is left out, and what it would have stood in is "…"."""
+    return _Normalising().value(document, DEEPEST)
 
 
 def clean(text: str) -> str:
@@ -96,21 +100,40 @@ def _few(pairs: Mapping[str, str], most: int) -> dict[str, str]:
     return {name[:LONGEST_NAME]: value[:LONGEST_VALUE] for name, value in list(pairs.items())[:most]}
 
 
-def _normalise(value: Json, depth: int) -> Json:
-    if isinstance(value, str):
-        return clean(value)
-    if isinstance(value, dict):
-        if depth == 0:
-            return "…"
-        pairs = list(value.items())[:MOST_KEYS]
-        return {clean(key): _normalise(inner, depth - 1) for key, inner in pairs}
-    if isinstance(value, list):
-        return [_normalise(inner, depth - 1) for inner in value[:MOST_ITEMS]] if depth else "…"
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value if -_INT64 <= value < _INT64 else str(value)
-    return value
+class _Normalising:
+    """One document. `left`: how many more values it may have; a list or object pays for its own before they are
+    looked into, so that what is spent stays small however they stand in each other."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = MOST_NODES
+
+    def value(self, value: Json, depth: int) -> Json:
+        if isinstance(value, str):
+            return clean(value)
+        if isinstance(value, dict):
+            if not self._has_room(value, depth):
+                return "…"
+            pairs = list(islice(value.items(), self._share(len(value), MOST_KEYS)))
+            return {clean(key): self.value(inner, depth - 1) for key, inner in pairs}
+        if isinstance(value, list):
+            if not self._has_room(value, depth):
+                return "…"
+            return [self.value(inner, depth - 1) for inner in value[: self._share(len(value), MOST_ITEMS)]]
+        if isinstance(value, float):
+            return value if math.isfinite(value) else None
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value if -_INT64 <= value < _INT64 else str(value)
+        return value
+
+    def _has_room(self, container: Sized, depth: int) -> bool:
+        return depth > 0 and (self.left > 0 or not container)
+
+    def _share(self, length: int, most: int) -> int:
+        taken = min(length, most, self.left)
+        self.left -= taken
+        return taken
 
 
 def _with_surrogates(body: bytes) -> Json:

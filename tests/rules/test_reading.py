@@ -122,6 +122,24 @@ class TestNormalise:
         assert len(normalise(list(range(2_000)))) == reading.MOST_ITEMS
         assert len(normalise({str(n): n for n in range(2_000)})) == reading.MOST_KEYS
 
+    @pytest.mark.parametrize("kind", ["list", "dict"])
+    def test_what_is_too_much_in_all_is_cut_though_no_level_is_too_wide(self, kind: str) -> None:
+        def many(inner: Any, count: int) -> Any:
+            return [inner] * count if kind == "list" else {str(n): inner for n in range(count)}
+
+        def values(document: Any) -> int:
+            inner = document.values() if isinstance(document, dict) else document
+            return len(inner) + sum(values(one) for one in inner if isinstance(one, dict | list))
+
+        harmless = normalise(many(many(many(many([], 10), 100), 100), 100))
+        assert values(harmless) == reading.MOST_NODES
+        assert "…" in json.dumps(harmless, ensure_ascii=False)
+        assert normalise(harmless) == harmless
+
+    def test_a_thousand_alerts_stay_whole(self) -> None:
+        alerts = [{"title": "x", "labels": {str(n): "y" for n in range(90)}, "fields": []}] * 1_000
+        assert normalise(alerts) == alerts
+
 
 class TestClean:
     def test_plain_text_is_the_same_object(self) -> None:
