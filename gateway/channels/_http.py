@@ -1,6 +1,6 @@
 """One HTTP call to a vendor, and what its answer means: once for all channels.
 
-No redirect is followed, no proxy is taken from the environment, at most 64 KiB of an answer are read,
+No redirect is followed, no cookie kept, no proxy taken from the environment, at most 64 KiB of an answer are read,
 and the whole call, a dripping answer included, has one deadline.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import http.cookiejar
 import json as jsonlib
 import re
 import ssl
@@ -38,9 +39,11 @@ class Answer:
 
     @property
     def json(self) -> Json:
-        """The decoded body; None where it is no JSON."""
+        """The decoded body; None where it is no JSON. Half a surrogate pair is a question mark: it fits into no
+        address and no request, and what a vendor names is put into both."""
         try:
-            return jsonlib.loads(self.body)
+            found = jsonlib.loads(self.body)
+            return jsonlib.loads(jsonlib.dumps(found, ensure_ascii=False).encode("utf-8", "replace"))
         except (ValueError, RecursionError):
             return None
 
@@ -122,6 +125,8 @@ class Wire:
                 trust_env=False,
                 headers=self._headers,
                 auth=self._auth,
+                # Calls have nothing to do with one another, and cookies would add up in every one of them.
+                cookies=http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[])),
             )
         return self._client
 

@@ -145,6 +145,19 @@ class TestWire:
         assert answer.status == 302
         assert asked == []
 
+    async def test_no_cookie_is_kept(self) -> None:
+        asked: list[httpx2.Request] = []
+
+        def answer(request: httpx2.Request) -> httpx2.Response:
+            asked.append(request)
+            return httpx2.Response(200, headers={"set-cookie": f"c{len(asked)}=1; Path=/"})
+
+        wire = Wire(timeout=1_000, width=1, transport=httpx2.MockTransport(answer))
+        for _ in range(2):
+            assert isinstance(await wire.call("POST", "https://vendor.example/"), Answer)
+        await wire.close()
+        assert "cookie" not in asked[-1].headers
+
     async def test_no_proxy_is_taken_from_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, "http://127.0.0.1:9")
@@ -216,6 +229,13 @@ class TestAnswer:
     @pytest.mark.parametrize("body", [b"[" * 60_000, b'{"a":' * 10_000])
     def test_what_is_nested_too_deep_is_none(self, body: bytes) -> None:
         assert Answer(200, {}, body).json is None
+
+    @pytest.mark.parametrize("body", [b'{"\\ud800a": ["\\udc00"]}', b'{"\xed\xa0\x80a": ["\xed\xb0\x80"]}'])
+    def test_half_a_surrogate_pair_is_replaced(self, body: bytes) -> None:
+        assert Answer(200, {}, body).json == {"?a": ["?"]}
+
+    def test_a_whole_pair_stays(self) -> None:
+        assert Answer(200, {}, b'"\\ud83d\\udd34"').json == "\U0001f534"
 
     def test_its_text_is_readable_whatever_the_bytes(self) -> None:
         assert Answer(200, {}, b"caf\xe9").text == "caf\ufffd"

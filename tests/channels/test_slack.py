@@ -438,6 +438,11 @@ class TestBot:
         receipt = await slack.Bot("#ops", API, wire, (), patience=0.05).send(a_message(), {})
         assert receipt == Sent({"channel": "C0OPS", "ts": "1795176000.000001"})
 
+    async def test_a_place_that_no_address_can_hold_is_not_posted_again(self) -> None:
+        fake = FakeSlack()
+        fake.trouble("chat.postMessage", 200, r'{"ok": true, "channel": "C0OPS", "ts": "1.\ud800"}')
+        assert await bot(fake.transport).send(a_message(), {}) == Sent({"channel": "C0OPS", "ts": "1.?"})
+
     async def test_an_answer_that_names_no_message_is_still_a_yes(self) -> None:
         fake = FakeSlack()
         fake.trouble("chat.postMessage", 200, '{"ok":true}')
