@@ -51,6 +51,11 @@ class Gateway:
         return (self.folder / "stderr").read_text() if (self.folder / "stderr").exists() else ""
 
     @property
+    def last_words(self) -> str:
+        """The last line on standard error that is no log line."""
+        return [line for line in self.log.splitlines() if not line.startswith("{")][-1]
+
+    @property
     def screen(self) -> str:
         return (self.folder / "stdout").read_text()
 

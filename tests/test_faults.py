@@ -101,7 +101,7 @@ async def test_a_start_on_a_full_disk_says_why_and_exits(tmp_path: Path) -> None
     gateway.database = Path("/dev/full/tocsin.db")
     await gateway.start(wait=False)
     assert await gateway.ended() == 1
-    assert gateway.log.strip().splitlines()[-1].startswith("Error: /dev/full/tocsin.db.lock: cannot be written")
+    assert gateway.last_words.startswith("Error: /dev/full/tocsin.db.lock: cannot be written")
 
 
 async def test_a_start_while_another_process_locks_the_database_says_why_and_exits(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ async def test_a_start_while_another_process_locks_the_database_says_why_and_exi
         other.execute("BEGIN IMMEDIATE")
         await gateway.start(wait=False)
         assert await gateway.ended() == 1
-    assert gateway.log.strip().splitlines()[-1] == ("Error: the database cannot be written now: database is locked")
+    assert gateway.last_words == ("Error: the database cannot be written now: database is locked")
 
 
 async def test_clients_that_vanish_while_they_wait_leave_nothing_open(tmp_path: Path) -> None:
