@@ -11,13 +11,13 @@ import random
 import re
 import signal
 import socket
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import config, workers
 from gateway.clock import new_id, now_ms
@@ -26,8 +26,8 @@ from gateway.config.watch import Watch
 from gateway.contracts import Channel
 from gateway.errors import BadConfiguration, StoreUnavailable, TocsinError
 from gateway.explaining import surroundings_of, voice_of
-from gateway.model import Receipt
-from gateway.pipeline import Pipeline
+from gateway.model import Millis, Receipt
+from gateway.pipeline import LEASE_BEYOND_PATIENCE, Pipeline
 from gateway.plugins import adapters
 from gateway.rules import own, wording
 from gateway.rules.deciding import MOST_LIVING, Rules
@@ -52,10 +52,11 @@ from gateway.web.protocol import GatewayProtocol
 log = logger()
 
 BACKLOG = 2048
-DRAIN_SECONDS = 7.0
+DRAIN_SECONDS = 5.5
+CLOSE_SECONDS = 1.0
 TIDY_SECONDS = 5.0
 SECOND_LOOK_SECONDS = 0.7
-LONGEST_LEASE = 30 * 60_000
+CLOCK_SLACK: Millis = 60_000
 PRESSED_BY = 6
 """Events in one commit from which on senders are taken to be queueing."""
 
@@ -86,6 +87,7 @@ class Service:
         self._entries: dict[str, tuple[ChannelEntry, str]] = {}
         self._channels: dict[str, Channel] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self._longest_lease: Millis = 0
         self.fault = ""
         self.store = Safe(options.database)
         self.pipeline = Pipeline(self.store, adapters(), Rules(configuration.routing), now_ms, new_id, random.random)
@@ -101,10 +103,13 @@ class Service:
             started_at=now_ms(),
         )
 
-    def app(self) -> Face:
+    def app(self) -> ASGIApp:
         face = Face(self.house)
-        face.rest.router.lifespan_context = self._lifespan
-        return face
+
+        async def whole(scope: Scope, receive: Receive, send: Send) -> None:
+            await (self._live(receive, send) if scope["type"] == "lifespan" else face(scope, receive, send))
+
+        return whole
 
     async def start(self) -> None:
         self._store_crew.start("writer", self.store.writer.serve)
@@ -130,16 +135,20 @@ class Service:
         await self.store.close()
         log.info("gateway stopped")
 
-    @asynccontextmanager
-    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """ASGI's lifespan, in our own words: Starlette's would print a traceback above the sentence of a fault."""
         # Draining belongs here: uvicorn re-raises SIGTERM after serving, and code behind it never runs.
+        await receive()
         try:
             await self.start()
         except StoreUnavailable as fault:
             self.fault = str(fault)
-            raise
-        yield
+            await send({"type": "lifespan.startup.failed"})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
         await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
 
     async def _process(self) -> None:
         await workers.process(
@@ -198,6 +207,8 @@ class Service:
             patience=max(60_000, 6 * settings.timeout),
             wants_links=getattr(channel, "wants_links", False),
         )
+        # It never falls: a lane that was closed may still be sending under the longer one.
+        self._longest_lease = max(self._longest_lease, outlet.patience + LEASE_BEYOND_PATIENCE)
         lane = workers.Lane(self.pipeline, outlet, channel.paces if settings.pace is None else settings.pace)
         name = f"lane {entry.name}"
         self._lanes[entry.name] = lane
@@ -272,7 +283,7 @@ class Service:
 
     async def _sweep(self, ledger: Ledger) -> None:
         now = self.pipeline.now()
-        freed = await ledger.outbox.unstrand(now + LONGEST + 60_000, now + LONGEST_LEASE)
+        freed = await ledger.outbox.unstrand(now + LONGEST + CLOCK_SLACK, now + self._longest_lease + CLOCK_SLACK)
         if freed:
             log.warning("deliveries unstranded", count=freed, reason="the clock was put back")
         await ledger.inbox.forget_keys(now)
@@ -350,7 +361,9 @@ def _listen(host: str, port: int) -> socket.socket:
 
 async def _end(lane: workers.Lane, channel: Channel) -> None:
     await lane.drain(DRAIN_SECONDS)
-    await channel.close()
+    with suppress(TimeoutError):  # a vendor that does not say goodbye: the connection ends with us
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await channel.close()
 
 
 def _cap(environ: Mapping[str, str], name: str, otherwise: int) -> int:
