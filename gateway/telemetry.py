@@ -5,8 +5,13 @@ Fields are ids and names, never a credential, a body or a whole address.
 
 from __future__ import annotations
 
+import atexit
+import json
 import logging
-import sys
+import os
+import queue
+import threading
+import time
 from typing import Any, Final
 
 import structlog
@@ -47,6 +52,7 @@ INCIDENTS = Gauge("tocsin_incidents_living", "Incidents open or acknowledged", [
 BEATS = Gauge("tocsin_task_beat_seconds", "Unix time of a task's last beat", ["task"], registry=REGISTRY)
 RESTARTS = Counter("tocsin_task_restarts", "Background tasks restarted after a fault", ["task"], registry=REGISTRY)
 RELOADS = Counter("tocsin_configuration_reloads", "Saved configurations, by outcome", ["outcome"], registry=REGISTRY)
+LOST_LINES = Counter("tocsin_log_lines_lost", "Log lines that nobody took", registry=REGISTRY)
 
 
 def logger() -> Any:
@@ -54,8 +60,64 @@ def logger() -> Any:
     return structlog.get_logger()
 
 
+class Lines:
+    """Writes lines to a descriptor from a thread of its own: a reader that is gone, does not read, or a full disk
+    costs lines, never the gateway. What was lost is counted, and said when lines pass again."""
+
+    def __init__(self, descriptor: int, most: int = 10_000) -> None:
+        self._descriptor = descriptor
+        self._lines: queue.Queue[str] = queue.Queue(most)
+        self._lost = 0
+        threading.Thread(target=self._write, name="log", daemon=True).start()
+        atexit.register(self.flush, 1.0)
+
+    def put(self, line: str) -> None:
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            self._lose()
+
+    def flush(self, seconds: float) -> None:
+        """Wait until what was put is written, at most so long."""
+        deadline = time.monotonic() + seconds
+        while self._lines.unfinished_tasks and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+    def _write(self) -> None:
+        while True:
+            line = self._lines.get()
+            if self._lost:
+                lost, self._lost = self._lost, 0
+                line = json.dumps({"event": "log lines lost", "level": "warning", "count": lost}) + "\n" + line
+            try:
+                raw = f"{line}\n".encode("utf-8", "replace")
+                while raw:
+                    raw = raw[os.write(self._descriptor, raw) :]
+            except OSError:
+                self._lose()
+            self._lines.task_done()
+
+    def _lose(self) -> None:
+        self._lost += 1
+        LOST_LINES.inc()
+
+    debug = info = warning = error = critical = msg = put
+
+
+class _Foreign(logging.Handler):
+    """The libraries' own lines, on the same way."""
+
+    def __init__(self, lines: Lines) -> None:
+        super().__init__()
+        self._out = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._out.put(self.format(record))
+
+
 def start_logging(level: str = "info") -> None:
     """One JSON line per fact on standard error, for our own lines and for those of the libraries."""
+    lines = Lines(2)
     stamped: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -67,10 +129,10 @@ def start_logging(level: str = "info") -> None:
     structlog.configure(
         processors=[*stamped, structlog.processors.JSONRenderer(ensure_ascii=False)],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=True,
     )
-    foreign = logging.StreamHandler(sys.stderr)
+    foreign = _Foreign(lines)
     foreign.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=stamped,

@@ -47,6 +47,7 @@ def serve(config: str, database: str, host: str, port: int, log_level: str, quic
     from gateway.service import serve as run
     from gateway.telemetry import start_logging
 
+    _open_standard_streams()
     start_logging(log_level)
     environ: Mapping[str, str] = os.environ
     if quickstart:
@@ -60,6 +61,15 @@ def serve(config: str, database: str, host: str, port: int, log_level: str, quic
     if quickstart:
         _greet(configuration, host, port, environ["TOCSIN_TOKEN"])
     run(Options(Path(config), database, host, port, environ), configuration)
+
+
+def _open_standard_streams() -> None:
+    """Where one was closed (`2>&-`), its number would go to the next file opened, and our lines into that."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 def environment() -> Mapping[str, str]:

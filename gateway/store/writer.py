@@ -178,11 +178,11 @@ class Writer:
         self._since, self._under_way = None, []
 
     async def _abandon(self, connection: Connection, error: sqlite3.Error, futures: list[asyncio.Future[Any]]) -> None:
-        log.warning("transaction failed", fault=str(error))
         await self._roll_back(connection)
         for future in futures:
             if not future.done():
                 future.set_exception(unavailable(error))
+        log.warning("transaction failed", fault=str(error))
 
     async def _roll_back(self, connection: Connection) -> None:
         try:
