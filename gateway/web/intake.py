@@ -18,8 +18,16 @@ LARGEST_RATIO = 20
 """Inflated bytes for each byte sent; JSON compresses ten to one."""
 
 
+class _UnderWay:
+    """The memory of all bodies that are still being read, of whoever sends them."""
+
+    most = 128 * 1024 * 1024
+    held = 0
+
+
 async def read_body(receive: Receive, declared: str, most: int) -> bytes:
-    """The whole body, at most `most` bytes; Refused (413) as soon as more is announced or comes."""
+    """The whole body, at most `most` bytes; Refused (413) as soon as more is announced or comes, and Refused (503)
+    while too many large ones are under way at once."""
     # Digits beyond any size we take are compared by their number: int() refuses thousands of them.
     if declared.isascii() and declared.isdigit() and (len(declared) > 18 or int(declared) > most):
         raise too_large(most)
@@ -30,15 +38,24 @@ async def read_body(receive: Receive, declared: str, most: int) -> bytes:
             raise too_large(most)
         return body
     pieces = bytearray()
-    while True:
-        if message["type"] == "http.disconnect":
-            raise Refused(400, "The sender hung up in mid-body.", "hung_up")
-        pieces += message.get("body", b"")
-        if len(pieces) > most:
-            raise too_large(most)
-        if not message.get("more_body"):
-            return bytes(pieces)
-        message = await receive()
+    try:
+        while True:
+            if message["type"] == "http.disconnect":
+                raise Refused(400, "The sender hung up in mid-body.", "hung_up")
+            piece = message.get("body", b"")
+            pieces += piece
+            _UnderWay.held += len(piece)
+            if len(pieces) > most:
+                raise too_large(most)
+            if _UnderWay.held > _UnderWay.most:
+                raise Refused(
+                    503, "Too much is being received at once.", "too_many_bodies", headers={"retry-after": "5"}
+                )
+            if not message.get("more_body"):
+                return bytes(pieces)
+            message = await receive()
+    finally:
+        _UnderWay.held -= len(pieces)
 
 
 def inflate(body: bytes, encoding: str, most: int, *, allowed: bool) -> bytes:

@@ -39,6 +39,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._in_header = False
         self._whole = True
         self._refused = False
+        self._unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -54,6 +55,8 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        if self._unread is not None:
+            self._unread.cancel()
         if self in self._living:
             self._living.discard(self)
             address = self._address()
@@ -97,6 +100,14 @@ class GatewayProtocol(HttpToolsProtocol):
                 self._refuse_header()
         if not self._refused:
             super().on_headers_complete()
+        # What comes as a header from now on is a trailer: no credential and no address may come in one, and none
+        # is kept. RFC 9110 §6.5.1
+        self.headers = _Trailers(self._trailer)
+
+    def _trailer(self, size: int) -> None:
+        self._header_bytes += size
+        if self._header_bytes > self.most_header_bytes:
+            self._refuse_header()
 
     def on_body(self, body: bytes) -> None:
         if not self._refused:
@@ -123,7 +134,27 @@ class GatewayProtocol(HttpToolsProtocol):
         lines = [f"HTTP/1.1 {refused.status} {HTTPStatus(refused.status).phrase}".encode(), b"connection: close"]
         lines += [name + b": " + value for name, value in answer.raw_headers]
         self.transport.write(b"\r\n".join([*lines, b"", bytes(answer.body)]))
+        self._hang_up()
+
+    def pause_writing(self) -> None:
+        """Our answers pile up: whoever does not read them must not keep his place for ever."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(self.receipt_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def timeout_keep_alive_handler(self) -> None:
+        if not self.transport.is_closing():
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close when what was written is read, and at the latest in a while: closing waits for the reader."""
         self.transport.close()
+        self.loop.call_later(self.receipt_seconds, self.transport.abort)
 
     def _address(self) -> str:
         return self.client[0] if self.client else ""
@@ -141,4 +172,15 @@ class GatewayProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             late = Refused(408, "The request was not whole in time.", "too_slow")
             REFUSALS.note(late, "", self._address())
-            self.transport.close()
+            self._hang_up()
+
+
+class _Trailers(list[tuple[bytes, bytes]]):
+    """Takes the place of the headers once they are complete: counts what is put into it, and keeps nothing."""
+
+    def __init__(self, count: Callable[[int], None]) -> None:
+        super().__init__()
+        self._count = count
+
+    def append(self, field: tuple[bytes, bytes]) -> None:
+        self._count(len(field[0]) + len(field[1]) + 4)

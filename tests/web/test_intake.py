@@ -135,3 +135,15 @@ def test_strangers_are_counted_one_by_one_and_the_oldest_is_forgotten() -> None:
     for number in range(intake.MOST_ADDRESSES):
         strangers.failed(f"n{number}")
     assert strangers.failed("a") == 0.0
+
+
+async def test_bodies_under_way_share_a_bound_and_give_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake._UnderWay, "most", 10)
+    receive, _ = sender([b"12345", b"67890", b"1"], hangs_up=True)
+    with pytest.raises(Refused) as refused:
+        await intake.read_body(receive, "", 100)
+    assert (refused.value.status, refused.value.headers) == (503, {"retry-after": "5"})
+    assert intake._UnderWay.held == 0
+    receive, _ = sender([b"12345", b"67890"])
+    assert await intake.read_body(receive, "", 100) == b"1234567890"
+    assert intake._UnderWay.held == 0

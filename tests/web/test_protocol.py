@@ -8,7 +8,7 @@ import json
 import socket
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -319,12 +319,19 @@ async def full(port: int) -> bool:
 async def test_connections_are_capped_in_all_and_by_address(house: Running, figures: dict[str, Any], many: int) -> None:
     protocol = hurried(receipt_seconds=5.0, **figures)
     async with listening(house, protocol) as port:
+
+        def living(count: int) -> Callable[[], Awaitable[bool]]:
+            async def seen() -> bool:
+                return len(protocol._living) == count
+
+            return seen
+
         held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(many - 1)]
-        await asyncio.sleep(0.05)
+        await until(living(many - 1))
         assert not await full(port)
-        await asyncio.sleep(0.05)
+        await until(living(many - 1))
         held.append(await asyncio.open_connection("127.0.0.1", port))
-        await asyncio.sleep(0.05)
+        await until(living(many))
         assert await full(port)
         assert await full(port)
         for _, writer in held:
@@ -334,8 +341,48 @@ async def test_connections_are_capped_in_all_and_by_address(house: Running, figu
             return not await full(port)
 
         await until(room)
-        await asyncio.sleep(0.05)
-        assert len(protocol._living) <= 1
+        await until(living(0))
+
+
+# --- trailers, and answers that nobody reads -----------------------------------------------------------
+
+
+CHUNKED = (
+    b"POST /webhooks/generic HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    b'transfer-encoding: chunked\r\n\r\ne\r\n{"title": "x"}\r\n0\r\n'
+)
+
+
+async def test_a_credential_in_a_trailer_is_none(port: int) -> None:
+    async with connected(port) as wire:
+        await wire.say(CHUNKED, b"authorization: Bearer " + TOKEN.encode() + b"\r\n\r\n")
+        assert (await wire.answer())[0] == 401
+
+
+async def test_trailers_without_end_are_refused_and_none_is_kept(port: int) -> None:
+    async with connected(port) as wire:
+        await wire.say(CHUNKED, b"a: b\r\n" * 8_000)
+        assert (await wire.answer())[0] == 431
+        assert await wire.closed()
+
+
+async def test_who_never_reads_our_answers_does_not_keep_his_place(house: Running) -> None:
+    protocol = hurried()
+    async with listening(house, protocol) as port:
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            deaf.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(deaf, ("127.0.0.1", port))
+            asking = asyncio.create_task(loop.sock_sendall(deaf, HEALTH * 60_000))
+
+            async def gone() -> bool:
+                return not protocol._living
+
+            await asyncio.sleep(PATIENCE)
+            await until(gone)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
 
 
 # --- the usual ----------------------------------------------------------------------------------------
