@@ -20,6 +20,7 @@ _NUMBERS = count()
 
 GOOD_ADAPTER = """
 class Bell:
+    signs = True
     keeps = frozenset()
     max_body = 1
     def signed(self, headers): ...

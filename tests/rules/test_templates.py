@@ -314,7 +314,7 @@ class TestHostileTemplates:
             text = templates.render(compiled, shown, Run(html.escape, OPENED))
             times.append(time.process_time() - started)
             assert isinstance(text, Failed) or (len(text) <= 8_192 and "object at 0x" not in text)
-        assert min(times) < 0.05
+        assert min(times) < 0.2
 
     def test_a_loop_over_a_text_is_no_wish_of_anybody(self) -> None:
         assert said("{% for c in title %}{{ c }}{% endfor %}") == Failed("TypeError")
