@@ -11,9 +11,10 @@ import random
 import re
 import signal
 import socket
+from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import uvicorn
@@ -26,7 +27,7 @@ from gateway.config.watch import Watch
 from gateway.contracts import Channel
 from gateway.errors import BadConfiguration, StoreUnavailable, TocsinError
 from gateway.explaining import surroundings_of, voice_of
-from gateway.model import Millis, Receipt
+from gateway.model import Event, Millis, Receipt
 from gateway.pipeline import LEASE_BEYOND_PATIENCE, Pipeline
 from gateway.plugins import adapters
 from gateway.rules import own, wording
@@ -88,6 +89,8 @@ class Service:
         self._channels: dict[str, Channel] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._longest_lease: Millis = 0
+        self._untold: deque[Event] = deque()
+        self._telling = asyncio.Lock()
         self.fault = ""
         self.store = Safe(options.database)
         self.pipeline = Pipeline(self.store, adapters(), Rules(configuration.routing), now_ms, new_id, random.random)
@@ -261,8 +264,7 @@ class Service:
         self.house.refused = RefusedFile(self.pipeline.now(), problems)
         RELOADS.labels("refused").inc()
         log.error("configuration refused", problems=problems, in_force=self.house.configuration.hash)
-        with suppress(StoreUnavailable):
-            await self.pipeline.tell(own.configuration_refused(problems, new_id(), self.pipeline.now()))
+        await self._tell(own.configuration_refused(problems, new_id(), self.pipeline.now()))
 
     async def _take(self, fresh: Configuration) -> None:
         await self._apply(fresh)
@@ -270,13 +272,28 @@ class Service:
         log.info("configuration taken", hash=fresh.hash)
         if self.house.refused is not None:
             self.house.refused = None
-            with suppress(StoreUnavailable):
-                await self.pipeline.tell(own.configuration_taken(new_id(), self.pipeline.now()))
+            await self._tell(own.configuration_taken(new_id(), self.pipeline.now()))
+
+    async def _tell(self, event: Event) -> None:
+        """Store an event of our own, now or by one of the next sweeps: a problem that is not told, or whose end is
+        not, would stand wrong for ever."""
+        self._untold.append(event)
+        with suppress(StoreUnavailable):
+            await self._tell_rest()
+
+    async def _tell_rest(self) -> None:
+        """In order, one at a time. Raises StoreUnavailable; what is untold then stays."""
+        async with self._telling:
+            while self._untold:
+                # Each try has its own id: one whose outcome is unknown may have been stored.
+                await self.pipeline.tell(replace(self._untold[0], id=new_id()))
+                self._untold.popleft()
 
     async def _tidy(self) -> None:
         while True:
             self._crew.beat("tidy")
             with suppress(StoreUnavailable):
+                await self._tell_rest()
                 await self.store.write(self._sweep)
                 await self.store.read(self._measure)
             await asyncio.sleep(TIDY_SECONDS)
