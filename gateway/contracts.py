@@ -246,8 +246,9 @@ class Changes(Protocol):
     async def record(self, changes: Sequence[Change], statements: Sequence[Statement]) -> None:
         """Append to the history: how incidents moved, and what was said to move them."""
 
-    async def of(self, incidents: Collection[str]) -> dict[str, list[Change]]:
-        """Every change of these incidents, oldest first, without the decisions."""
+    async def of(self, said: Mapping[str, int]) -> dict[str, list[Change]]:
+        """What happened since, without the decisions: for each incident the change whose revision was said last
+        (for 0 the first one) and those after it, oldest first, the newest 200 of them."""
 
 
 class Outbox(Protocol):

@@ -185,7 +185,7 @@ class Pipeline:
             return Turn(next_due=await ledger.outbox.next_due(outlet.name))
         ids = {delivery.incident for delivery in claimed}
         incidents = await ledger.incidents.by_id(ids)
-        history = await ledger.changes.of(ids)
+        history = await ledger.changes.of({delivery.incident: delivery.said for delivery in claimed})
         links = await self._links(ledger, ids) if outlet.wants_links else {}
         await settling.tell_buried(ledger, [(d, incidents[d.incident]) for d in claimed if d.state == "failed"])
         return Turn(

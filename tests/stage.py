@@ -203,7 +203,7 @@ class House:
         incident = await self.incident(title, source)
         return [
             change.what
-            for change in (await self.store.read(lambda ledger: ledger.changes.of([incident.id])))[incident.id]
+            for change in (await self.store.read(lambda ledger: ledger.changes.of({incident.id: 0})))[incident.id]
         ]
 
     async def decisions(self, title: str = "disk", source: str = "scripts") -> list[Json]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,10 +19,25 @@ from gateway.store.schema import alerts, changes
 
 _ADD = Prepared(sa.insert(changes))
 _ADD_STATEMENT = Prepared(sa.insert(alerts))
+MOST_OF_ONE = 200
+"""Changes of one incident that a message is made from, beside the one said last."""
+
+# Each incident asked for, with the revision that was said last: [["id", 3], …].
+_ASKED = sa.func.json_each(sa.bindparam("asked", type_=sa.Text())).table_valued("value", name="json_each")
+_ID = sa.cast(sa.func.json_extract(_ASKED.c.value, sa.literal_column("'$[0]'")), sa.Text)
+_SAID = sa.cast(sa.func.json_extract(_ASKED.c.value, sa.literal_column("'$[1]'")), sa.Integer)
+_LATE = sa.select(sa.func.max(changes.c.revision) - (MOST_OF_ONE - 1)).where(changes.c.incident_id == _ID)
+_CHANGE = sa.select(*[column for column in changes.c if column.name != "decision"])
+_THE_SAID = sa.and_(changes.c.incident_id == _ID, changes.c.revision == _SAID)
+_THE_NEWEST = sa.and_(
+    changes.c.incident_id == _ID,
+    # One bound, so that it is sought in the index: of two, one would be asked of every row.
+    changes.c.revision >= sa.func.max(_SAID + 1, _LATE.correlate(_ASKED).scalar_subquery()),
+)
 _OF = Prepared(
-    sa.select(*[column for column in changes.c if column.name != "decision"])
-    .where(among(changes.c.incident_id, "ids"))
-    .order_by(changes.c.incident_id, changes.c.revision)
+    sa.union_all(
+        _CHANGE.join_from(_ASKED, changes, _THE_SAID), _CHANGE.join_from(_ASKED, changes, _THE_NEWEST)
+    ).order_by("incident_id", "revision")
 )
 _STORY = Prepared(
     sa.select(changes).where(changes.c.incident_id == sa.bindparam("incident")).order_by(changes.c.revision)
@@ -46,9 +61,10 @@ class Changes:
         if statements:
             await self._connection.many(_ADD_STATEMENT, [_statement_row(one) for one in statements])
 
-    async def of(self, incidents: Collection[str]) -> dict[str, list[Change]]:
-        found: dict[str, list[Change]] = {id_: [] for id_ in incidents}
-        for row in await self._connection.all(_OF, {"ids": listed(incidents)}):
+    async def of(self, said: Mapping[str, int]) -> dict[str, list[Change]]:
+        found: dict[str, list[Change]] = {id_: [] for id_ in said}
+        asked = [(id_, max(revision, 1)) for id_, revision in said.items()]
+        for row in await self._connection.all(_OF, {"asked": listed(asked)}):
             found[row["incident_id"]].append(_change(row))
         return found
 

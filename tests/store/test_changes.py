@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from gateway.clock import new_id
 from gateway.contracts import Statement, Store
 from gateway.model import Alert, Because, Change, Missed, Plan, Severity, Target
@@ -23,8 +25,24 @@ async def test_changes_come_back_oldest_first_for_each_incident(store: Store) ->
     one, other = an_incident(), an_incident()
     opened, worse = a_change(one), a_change(one, revision=2, what="worsened", severity=Severity.CRITICAL, note="n")
     await record(store, [worse, opened, a_change(other)], [])
-    found = await store.read(lambda ledger: ledger.changes.of([one.id, "unknown"]))
+    found = await store.read(lambda ledger: ledger.changes.of({one.id: 0, "unknown": 0}))
     assert found == {one.id: [opened, worse], "unknown": []}
+
+
+async def test_each_incidents_changes_begin_with_the_one_said_last(store: Store) -> None:
+    one, other = an_incident(), an_incident()
+    moves = {each.id: [a_change(each, revision=revision) for revision in range(1, 6)] for each in (one, other)}
+    await record(store, [*moves[one.id], *moves[other.id]], [])
+    found = await store.read(lambda ledger: ledger.changes.of({one.id: 2, other.id: 5}))
+    assert found == {one.id: moves[one.id][1:], other.id: moves[other.id][4:]}
+
+
+@pytest.mark.parametrize(("said", "first"), [(0, 1), (1, 1), (7, 7), (300, 300), (450, 450)])
+async def test_of_very_many_the_newest_are_read_and_the_one_said_last(store: Store, said: int, first: int) -> None:
+    one = an_incident()
+    await record(store, [a_change(one, revision=revision) for revision in range(1, 501)], [])
+    found = (await store.read(lambda ledger: ledger.changes.of({one.id: said})))[one.id]
+    assert [change.revision for change in found] == [first, *range(max(first + 1, 301), 501)]
 
 
 async def test_the_story_has_each_decision_in_its_public_shape(store: Store) -> None:
