@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,12 @@ from gateway.telemetry import CHANGED, DECIDED, LAG, UNREADABLE, UNROUTED, logge
 
 log = logger()
 
+MOST_ALERTS = 500
+"""Alerts after which a batch takes no further event: one event may hold 1,000, and 64 of them in one transaction
+would keep every sender and lane waiting."""
+_AT_A_TIME = 50
+"""Alerts that are folded before others on the loop get a turn."""
+
 
 @dataclass(frozen=True, slots=True)
 class Readings:
@@ -21,6 +28,15 @@ class Readings:
 
     alerts: dict[str, list[Alert]] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """How many of the events were decided, always the first of them, and the channels that now have something to
+    say."""
+
+    events: int
+    channels: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +49,16 @@ class Batch:
     new_id: Callable[[], str]
     crowded: Collection[str] = ()
 
-    async def decide(self, ledger: Ledger, events: Sequence[Event]) -> frozenset[str]:
-        """All that follows from these events. The channels that now have something to say."""
-        readings = self._read(events)
+    async def decide(self, ledger: Ledger, waiting: Sequence[Event]) -> Decided:
+        """All that follows from these events; from so many of them as say some 500 alerts, but at least from one."""
+        readings = await self._read(waiting)
+        events = waiting[: len(readings.alerts) + len(readings.unreadable)]
         board = await self._board(ledger, events, readings)
         for event in events:
-            board.fold(event, readings.alerts.get(event.id, ()))
+            said = readings.alerts.get(event.id, [])
+            for start in range(0, len(said), _AT_A_TIME):
+                board.fold(event, said[start : start + _AT_A_TIME])
+                await asyncio.sleep(0)
         touched = {incident.id for _, incident in board.changes} - board.new.keys()
         changes, promises, urgent = board.promise(await ledger.outbox.of(touched), self.now)
         await ledger.incidents.save(list(board.new.values()), list(board.moved.values()))
@@ -47,16 +67,22 @@ class Batch:
         await ledger.inbox.finish(list(readings.alerts), readings.unreadable)
         await self._tell_unreadable(ledger, events, readings)
         self._count(events, readings, changes, board)
-        return frozenset(delivery.channel for delivery in promises)
+        return Decided(len(events), frozenset(delivery.channel for delivery in promises))
 
-    def _read(self, events: Sequence[Event]) -> Readings:
+    async def _read(self, events: Sequence[Event]) -> Readings:
+        """What the first of these events say, until it is enough for one batch."""
         readings = Readings()
+        count = 0
         for event in events:
+            if count >= MOST_ALERTS:
+                break
             said = self._read_one(event)
             if isinstance(said, str):
                 readings.unreadable[event.id] = said
             else:
                 readings.alerts[event.id] = said
+                count += len(said)
+            await asyncio.sleep(0)
         return readings
 
     def _read_one(self, event: Event) -> list[Alert] | str:

@@ -141,7 +141,8 @@ class Pipeline:
         if not events:
             return Processed(0)
         batch = Batch(self.adapters, self.rules, self.now(), self.new_id, self.crowded)
-        return Processed(len(events), await batch.decide(ledger, events))
+        decided = await batch.decide(ledger, events)
+        return Processed(decided.events, decided.channels)
 
     async def _one_by_one(self, most: int) -> Processed:
         channels: frozenset[str] = frozenset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -92,6 +93,35 @@ class TestDeciding:
         for number in range(5):
             await house.post(Alert(f"{number}", "x"))
         assert [(await house.pipeline.process(2)).events for _ in range(4)] == [2, 2, 1, 0]
+
+    async def test_events_with_very_many_alerts_are_no_one_batch(self, house: House) -> None:
+        """Each is decided whole, and the loop goes on at once while any waits."""
+        opened = figure("tocsin_incident_changes_total", what="opened")
+        for event in range(4):
+            await house.post(*[Alert(f"{event}-{number}", "x") for number in range(300)])
+        await house.post(*[Alert(f"large-{number}", "x") for number in range(700)])
+        done = [(await house.pipeline.process(64)).events for _ in range(4)]
+        assert done == [2, 2, 1, 0]
+        assert figure("tocsin_incident_changes_total", what="opened") - opened == 4 * 300 + 700
+
+    async def test_others_get_a_turn_while_a_large_event_is_decided(self, house: House) -> None:
+        house.route({"name": "none", "match": {"source": "nobody"}, "to": ["team"]})
+        await house.post(*[Alert(f"{number}", "x") for number in range(1_000)])
+        made, give = 0, house.pipeline.new_id
+
+        def counted() -> str:
+            nonlocal made
+            made += 1
+            return give()
+
+        house.pipeline.new_id = counted
+        deciding = asyncio.create_task(house.pipeline.process(64))
+        most = before = 0
+        while not deciding.done():
+            await asyncio.sleep(0)
+            most, before = max(most, made - before), made
+        assert made >= 3_000
+        assert most < 300
 
     async def test_an_event_of_a_removed_source_is_still_decided(self, house: House) -> None:
         """It carries its adapter's name: the configuration is not asked."""
