@@ -82,7 +82,8 @@ class Schemas:
         if isinstance(document, (Retry, Rejected)):
             return document
         found = document.get("data_sources") if isinstance(document, dict) else None
-        sources = [one for one in found or () if isinstance(one, dict) and isinstance(one.get("id"), str)]
+        found = found if isinstance(found, list) else []
+        sources = [one for one in found if isinstance(one, dict) and isinstance(one.get("id"), str)]
         if len(sources) == 1:
             return str(sources[0]["id"])
         if not sources:

@@ -77,7 +77,12 @@ def _composed(
         if prop is None:
             omitted[name] = "the database has no such property"
             continue
-        value = entry.read(message, zone)
+        try:
+            value = entry.read(message, zone)
+        except OverflowError:
+            # The last hours of 9999 are another year in Seoul, the first ones of year 1 in New York.
+            omitted[name] = f"the date lies outside of the years 1 to 9999 in {zone}"
+            continue
         if value is None or value == "":
             if update and entry.may_end and (empty := cleared(prop)) is not None:
                 properties[prop.name] = empty
@@ -101,7 +106,8 @@ def _property(name: str, about: Mapping[str, Json]) -> Property:
     kind = str(about.get("type", ""))
     inner = about.get(kind)
     options = inner.get("options") if isinstance(inner, dict) else None
-    names = [option.get("name") for option in options or () if isinstance(option, dict)]
+    options = options if isinstance(options, list) else []
+    names = [option.get("name") for option in options if isinstance(option, dict)]
     return Property(name, kind, str(about.get("id", "")), tuple(n for n in names if isinstance(n, str)))
 
 

@@ -255,7 +255,7 @@ def _page_id(answer: Answer) -> str | None:
     document = said(answer)
     results = document.get("results")
     page = results[0] if isinstance(results, list) and results and isinstance(results[0], dict) else document
-    if isinstance(page.get("id"), str):
+    if isinstance(page.get("id"), str) and page["id"]:
         return str(page["id"])
     # An answer repeats all properties and may be longer than we read; the id comes first in it.
     found = _PAGE_ID.search(answer.body)

@@ -180,13 +180,13 @@ def _read(answer: Answer, secret: str) -> Mapping[str, Json] | _No:
     elif isinstance(receipt, Retry):
         receipt = Retry(receipt.reason, _wait(parameters) or receipt.after)
     moved = parameters.get("migrate_to_chat_id")
-    return _No(receipt, told.lower(), moved if isinstance(moved, int) else None)
+    return _No(receipt, told.lower(), moved if type(moved) is int else None)
 
 
 def _wait(parameters: Mapping[str, Json]) -> Millis | None:
     # Telegram puts the wait, in seconds, inside the JSON. core.telegram.org/bots/api#responseparameters
     wait = parameters.get("retry_after")
-    return min(wait * 1_000, LONGEST_WAIT) if isinstance(wait, int) and wait > 0 else None
+    return min(wait * 1_000, LONGEST_WAIT) if type(wait) is int and wait > 0 else None
 
 
 def _advice(status: int, told: str) -> str:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -232,6 +233,29 @@ FAULTS: dict[str, Fault] = {
 }
 
 
+VENDORS_KEYS = (
+    *("ok", "channel", "ts", "permalink", "error", "needed", "result", "message_id", "chat", "id", "type", "username"),
+    *("description", "parameters", "retry_after", "migrate_to_chat_id", "code", "message", "sid", "properties", "url"),
+    *("data_sources", "results", "in_trash", "select", "options", "name"),
+)
+"""What some channel reads in some answer."""
+ODD_VALUES: tuple[Any, ...] = (
+    5,
+    -1,
+    True,
+    False,
+    None,
+    1.5,
+    10**30,
+    "",
+    "\ud800",
+    [],
+    [5],
+    {},
+    {"type": "select", "select": 5},
+)
+
+
 class Line(httpx2.AsyncBaseTransport):
     """The line to a vendor: healthy until `fault` is set. Keeps every request."""
 
@@ -284,6 +308,24 @@ class HttpContract(ChannelContract):
         known = ref if isinstance(receipt, Sent) or receipt.ref is None else receipt.ref
         again = await channel.send(message, known)
         assert isinstance(again, Sent), f"it does not recover: {again}"
+        await channel.close()
+
+    @pytest.mark.parametrize("status", [200, 400, 429])
+    @pytest.mark.parametrize("odd", ODD_VALUES, ids=repr)
+    async def test_a_value_of_another_type_is_a_receipt(self, odd: Any, status: int) -> None:
+        line = Line(self.vendor())
+        channel = self.connect(line)
+        first = await channel.send(a_message(), {})
+        assert isinstance(first, Sent)
+        flat = dict.fromkeys(VENDORS_KEYS, odd)
+        for document in (flat, {**flat, "ok": True}, {key: flat for key in VENDORS_KEYS} | {"ok": True}):
+            line.fault = Fault(_says(status, json.dumps(document)), (Sent, Retry, Rejected, Unknown))
+            for fresh, ref in ((channel, {}), (channel, first.ref), (self.connect(line), {})):
+                receipt = await fresh.send(a_change(), ref)
+                self._is_true_of(receipt, line.fault)
+                json.dumps(dataclasses.asdict(receipt), ensure_ascii=False).encode()
+                if fresh is not channel:
+                    await fresh.close()
         await channel.close()
 
     async def test_a_send_can_be_cancelled(self) -> None:

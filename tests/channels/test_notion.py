@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import unicodedata
-from datetime import UTC, date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -226,6 +226,17 @@ async def test_warnings_about_a_strangers_values_come_to_an_end() -> None:
         for n in range(230):
             await channel.send(dataclasses.replace(a_message(), incident=an_incident(service=f"s{n}")), {})
     assert len(logs) == 200
+
+
+@pytest.mark.parametrize("field", ["occurred_at", "date", "year", "week_of_month"])
+async def test_a_date_beyond_the_calendar_is_left_out(field: str) -> None:
+    last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    message = dataclasses.replace(a_message(), incident=an_incident(occurred_at=int(last.timestamp()) * 1000))
+    fake = FakeNotion({"Name": text("title"), "When": text()})
+    receipt = await notion(fake, properties={"When": field}, time_zone="Asia/Seoul").send(message, {})
+    assert isinstance(receipt, Sent)
+    assert receipt.detail == "left out When: the date lies outside of the years 1 to 9999 in Asia/Seoul"
+    assert "When" not in fake.page
 
 
 async def test_names_are_compared_composed() -> None:
@@ -462,6 +473,21 @@ async def test_several_data_sources_want_a_choice() -> None:
 async def test_a_database_without_a_data_source_is_refused() -> None:
     receipt = await notion(FakeNotion(sources={})).send(a_message(), {})
     assert receipt == Rejected("the database has no data source that the connection may see")
+
+
+@pytest.mark.parametrize("odd", [5, True, "x", {"id": SOURCE}])
+async def test_data_sources_of_another_shape_are_none(odd: Json) -> None:
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, json={"data_sources": odd}))
+    channel = connect(settings(), Surroundings("audit", transport=transport))
+    assert await channel.send(a_message(), {}) == Rejected(
+        "the database has no data source that the connection may see"
+    )
+
+
+async def test_options_of_another_shape_are_none() -> None:
+    fake = FakeNotion({"Name": text("title"), "Kind": {"type": "select", "select": {"options": 5}}})
+    assert isinstance(await notion(fake, properties={"Kind": "source"}).send(a_message(), {}), Sent)
+    assert fake.page["Kind"] == {"select": {"name": a_message().incident.source}}
 
 
 async def test_a_database_that_is_not_shared_says_what_to_do() -> None:

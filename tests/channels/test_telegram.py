@@ -336,6 +336,14 @@ class TestMovedChats:
         receipt = await connect(fake, chat_id="-100", message_thread_id="9").send(a_message(), {})
         assert receipt == Sent({"chat": -1001234, "message_id": 1})
 
+    async def test_a_move_to_what_is_no_chat_is_not_followed(self) -> None:
+        fake = FakeTelegram()
+        fake.refuse("sendMessage", 400, "Bad Request: group chat was upgraded", migrate_to_chat_id=True)
+        channel = connect(fake)
+        assert isinstance(await channel.send(a_message(), {}), Rejected)
+        assert isinstance(await channel.send(a_message(), {}), Sent)
+        assert {body["chat_id"] for body in fake.asked("sendMessage")} == {-1001234}
+
     async def test_a_move_to_nowhere_is_rejected(self) -> None:
         fake = FakeTelegram()
         fake.move(-100, -999)
@@ -369,7 +377,9 @@ class TestErrors:
         fake.refuse("sendMessage", status, description)
         assert await connect(fake).send(a_message(), {}) == receipt
 
-    @pytest.mark.parametrize(("asked", "after"), [(12, 12_000), (86_400, 3_600_000), (0, None), ("soon", None)])
+    @pytest.mark.parametrize(
+        ("asked", "after"), [(12, 12_000), (86_400, 3_600_000), (0, None), ("soon", None), (True, None)]
+    )
     async def test_the_wait_inside_the_json_is_obeyed(self, asked: Any, after: int | None) -> None:
         fake = FakeTelegram()
         fake.refuse("sendMessage", 429, "Too Many Requests", retry_after=asked)
