@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DAY: Millis = 86_400_000
+LONGEST_TIMEOUT: Millis = 120_000
+"""Of one call. A whole send may take six, and a lease lasts longer still: what a lost one holds waits that long."""
 
 
 # --- the way in ---------------------------------------------------------------------------------------
@@ -128,6 +130,8 @@ class ChannelSettings(Settings):
     def _some_time(self) -> ChannelSettings:
         if self.timeout <= 0:
             raise ValueError("timeout must be more than 0s")
+        if self.timeout > LONGEST_TIMEOUT:
+            raise ValueError("timeout must be at most 2m")
         return self
 
 

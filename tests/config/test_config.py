@@ -255,6 +255,13 @@ def test_a_secret_for_a_sender_that_signs_nothing_is_refused(tmp_path: Path) -> 
     ]
 
 
+@pytest.mark.parametrize(("timeout", "said"), [("0s", "more than 0s"), ("121s", "at most 2m"), ("6m", "at most 2m")])
+def test_a_timeout_is_within_what_a_lease_is_made_for(tmp_path: Path, timeout: str, said: str) -> None:
+    text = "channels:\n  a: {{kind: screen, timeout: {}}}\ndefault: a\n"
+    assert loaded(tmp_path, text.format("2m")).channels["a"].settings.timeout == 120_000
+    assert problems(tmp_path, text.format(timeout)) == [f"2: channels.a: timeout must be {said}"]
+
+
 def test_two_generic_sources_may_not_share_a_credential(tmp_path: Path) -> None:
     adapter: Any = SimpleNamespace(signs=True)
     plugs = Plugs({"generic": adapter, "other": adapter}, {})
