@@ -18,7 +18,7 @@ from gateway import plugins
 from gateway.config import files
 from gateway.config.entries import ChannelEntry, Entries, Source, read_channels, read_sources
 from gateway.config.files import Contents
-from gateway.config.problems import OR_DEFAULT, Findings
+from gateway.config.problems import OR_DEFAULT, Findings, few
 from gateway.config.routes import read_routing
 from gateway.contracts import Adapter
 from gateway.errors import BadConfiguration, Problem
@@ -65,7 +65,7 @@ class Refused(BadConfiguration):
     of them changes, it is worth reading again."""
 
     def __init__(self, refusal: BadConfiguration, contents: Contents) -> None:
-        super().__init__(refusal.problems)
+        super().__init__(few(refusal.problems))
         self.contents = contents
 
 
@@ -80,7 +80,7 @@ class Plugs:
 def load(path: Path, environ: Mapping[str, str], plugs: Plugs | None = None) -> Configuration:
     """Read the file and those that its `${file:…}` name. Without `plugs`, with those that are installed.
 
-    Raises Refused, a BadConfiguration, with every problem, sorted by line."""
+    Raises Refused, a BadConfiguration, with the problems sorted by line: all, or the first 100 and how many more."""
     plugs = plugs or Plugs(plugins.adapters(), plugins.channel_kinds())
     contents: dict[Path, str] = {path: files.ABSENT}
     reader = files.Reader(path.parent, contents)
@@ -147,7 +147,7 @@ def _compose(top: Mapping[str, Value], plugs: Plugs, findings: Findings, content
     hash_ = next(iter(contents.values()))[:_HASH_DIGITS]
     routing = read_routing(top, channels, entries.sleeping_channels, hash_, findings)
     if findings.problems or house is None:
-        raise BadConfiguration(sorted(findings.problems, key=lambda problem: problem.line))
+        raise BadConfiguration(findings.problems)
     return Configuration(
         hash=hash_,
         sources=MappingProxyType(entries.sources),

@@ -7,7 +7,7 @@ credential. A text of the file is repeated only where it looks like a name.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, get_args
 
@@ -15,12 +15,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.errors import Problem
-from gateway.rules.calendars import suggestion
+from gateway.rules.calendars import choice, suggestion
 from gateway.rules.documents import Place, Tree, Value, dotted
 from gateway.rules.variables import Filled, Gap
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
 LONGEST_NAME: Final = 64
+
+MOST_PROBLEMS: Final = 100
 
 NOT_YET: Final = "not supported by this version; remove it"
 OR_DEFAULT: Final = ", or write a default: ${NAME:-…}"
@@ -32,12 +34,18 @@ _Said: TypeAlias = Mapping[str, Any]
 def unknown(what: str, word: str, known: Collection[str]) -> str:
     """`unknown channel 'ops-slak'; did you mean 'ops-slack'?`; a word that is no name is not repeated."""
     if not NAME.fullmatch(word) or len(word) > LONGEST_NAME:
-        return f"names no {what}; {_choice(what, known)}"
-    return f"unknown {what} '{word}'" + (suggestion(word, known) or f"; {_choice(what, known)}")
+        return f"names no {what}; {choice(what, known)}"
+    return f"unknown {what} '{word}'" + (suggestion(word, known) or f"; {choice(what, known)}")
 
 
-def _choice(what: str, known: Collection[str]) -> str:
-    return f"there are {', '.join(sorted(known))}" if known else f"there is no {what} here"
+def few(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """The first of them by line, and in the place of very many more how many they are: nobody mends a thousand
+    lines by a list, and every log line and answer would carry it."""
+    found = sorted(problems, key=lambda problem: problem.line)
+    if len(found) <= MOST_PROBLEMS:
+        return tuple(found)
+    left = len(found) - MOST_PROBLEMS
+    return (*found[:MOST_PROBLEMS], Problem(found[0].file, 0, "", f"… and {left:,} more"))
 
 
 @dataclass(slots=True)
@@ -48,12 +56,23 @@ class Findings:
     tree: Tree
     filled: Filled
     problems: list[Problem] = field(default_factory=list)
+    _texts: dict[Place, list[Place]] = field(init=False)
+    _gaps: dict[Place, list[Gap]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """By each place above them, so that a large file is not gone through for each of its faults."""
+        self._texts, self._gaps = {}, {}
+        for inner, text in self.filled.texts.items():
+            for end in range(len(inner) + 1 if text else 0):
+                self._texts.setdefault(inner[:end], []).append(inner)
+        for gap in self.filled.gaps:
+            for end in range(len(gap.place) + 1):
+                self._gaps.setdefault(gap.place[:end], []).append(gap)
 
     def add(self, place: Place, what: str) -> None:
         """A sentence that names what a variable put there names the variable instead."""
-        for inner, text in self.filled.texts.items():
-            if inner[: len(place)] == place and text:
-                what = what.replace(f"'{text}'", f"'{self._as_written(inner)}'")
+        for inner in self._texts.get(place, ()):
+            what = what.replace(f"'{self.filled.texts[inner]}'", f"'{self._as_written(inner)}'")
         self.problems.append(Problem(self.file, self.tree.line(place), dotted(place), what))
 
     def add_inside(self, place: Place, what: str) -> None:
@@ -71,7 +90,7 @@ class Findings:
 
     def gaps_in(self, place: Place) -> tuple[Gap, ...]:
         """What could not be filled in at this place and below it."""
-        return tuple(gap for gap in self.filled.gaps if gap.place[: len(place)] == place)
+        return tuple(self._gaps.get(place, ()))
 
     def add_gaps(self, place: Place, remedy: str) -> None:
         """Each variable that is missing here; `remedy` says what else can be done than to set it."""

@@ -35,13 +35,26 @@ _DAY: Final[Millis] = 86_400_000
 _DAY_MINUTES: Final = 1_440
 # A week, and one more where summer time skips an hour of the first; a day for what zones are apart.
 _HORIZON: Final = 16
+_COMPARED_MOST: Final = 1_000
+_NAMED_MOST: Final = 50
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """'; did you mean 'ops-slack'?' where one of the known words is near, else ''. Looks past case."""
+def suggestion(word: str, known: Collection[str]) -> str:
+    """'; did you mean 'ops-slack'?' where one of the known words is near, else ''. Looks past case.
+
+    '' where there are very many: a large file that is wrong everywhere would take hours to refuse."""
+    if len(known) > _COMPARED_MOST:
+        return ""
     folded = {name.casefold(): name for name in known}
     near = difflib.get_close_matches(word.casefold(), folded, 1)
     return f"; did you mean '{folded[near[0]]}'?" if near else ""
+
+
+def choice(what: str, known: Collection[str]) -> str:
+    """'there are a, b', or how many there are where they are too many to name."""
+    if len(known) > _NAMED_MOST:
+        return f"there are {len(known):,} {what}s"
+    return f"there are {', '.join(sorted(known))}" if known else f"there is no {what} here"
 
 
 def located(title: str, wrong: Iterable[tuple[Place, str]]) -> ValidationError:

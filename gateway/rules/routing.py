@@ -14,7 +14,7 @@ from pydantic import AfterValidator
 
 from gateway.fields import Flag, Settings, Texts
 from gateway.model import GATEWAY, Because, Incident, Millis, Missed, Plan, Target
-from gateway.rules.calendars import CalendarSettings, suggestion
+from gateway.rules.calendars import CalendarSettings, choice, suggestion
 from gateway.rules.documents import Place
 from gateway.rules.matching import Match
 
@@ -134,5 +134,4 @@ def _unknown(what: str, names: Sequence[str], known: Collection[str]) -> list[tu
 def _no_such(what: str, name: str, known: Collection[str]) -> str:
     # What is no name may be an address with a credential in it, written where a channel's name belongs.
     said = f"unknown {what} '{name}'" if _SHOWABLE.fullmatch(name) else f"names no {what}"
-    choice = f"; there are {', '.join(sorted(known))}" if known else f"; there is no {what} here"
-    return said + (suggestion(name, known) or choice)
+    return said + (suggestion(name, known) or f"; {choice(what, known)}")

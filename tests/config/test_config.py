@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -233,6 +234,25 @@ def test_problems_name_the_file_as_it_was_named_and_stand_in_its_order(tmp_path:
         f"{tmp_path}/routing.yaml:2: routes.0.to: unknown channel 'x'; did you mean 'a'?\n"
         f"{tmp_path}/routing.yaml:4: channels.a.kind: unknown kind 'screan'; did you mean 'screen'?"
     ).replace("; did you mean 'a'?", "; there are a")
+
+
+@pytest.mark.parametrize("value", ["x", "${GONE}", "${TOKEN}"])
+def test_of_very_many_problems_the_first_are_told_and_how_many_more(tmp_path: Path, value: str) -> None:
+    """And they are found in time: a look at each other place for every one of them would take minutes."""
+    many = "".join(f'  s{number}: {{adapter: generic, token: "{value}", no: x}}\n' for number in range(8_000))
+    started = time.process_time()
+    said = problems(tmp_path, f"routes: 1\nsources:\n{many}", TOKEN="t")
+    assert time.process_time() - started < 15
+    assert len(said) == 101
+    assert [int(line.partition(":")[0]) for line in said[:100]] == sorted(int(x.partition(":")[0]) for x in said[:100])
+    assert said[0] == "1: routes: must be a list: each route begins with '- '"
+    assert re.fullmatch(r".*… and 1?\d,\d\d\d more", said[100])
+
+
+def test_names_that_are_too_many_are_counted(tmp_path: Path) -> None:
+    channels = "".join(f"  c{number}: {{kind: screen}}\n" for number in range(1_100))
+    text = f"channels:\n{channels}routes:\n  - to: qq\n"
+    assert problems(tmp_path, text) == ["1103: routes.0.to: unknown channel 'qq'; there are 1,100 channels"]
 
 
 def test_a_file_that_is_not_there_says_how_to_name_one(tmp_path: Path) -> None:
