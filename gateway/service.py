@@ -20,14 +20,14 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway import config, workers
+from gateway import config, removed, workers
 from gateway.clock import new_id, now_ms
 from gateway.config import ChannelEntry, Configuration
 from gateway.config.watch import Watch
 from gateway.contracts import Channel
 from gateway.errors import BadConfiguration, StoreUnavailable, TocsinError
 from gateway.explaining import surroundings_of, voice_of
-from gateway.model import Event, Millis, Receipt
+from gateway.model import GATEWAY, Event, Millis, Receipt
 from gateway.pipeline import LEASE_BEYOND_PATIENCE, Pipeline
 from gateway.plugins import adapters
 from gateway.rules import own, wording
@@ -89,6 +89,7 @@ class Service:
         self._channels: dict[str, Channel] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._longest_lease: Millis = 0
+        self._returning = False
         self._untold: deque[Event] = deque()
         self._telling = asyncio.Lock()
         self.fault = ""
@@ -117,7 +118,7 @@ class Service:
     async def start(self) -> None:
         self._store_crew.start("writer", self.store.writer.serve)
         self._store_crew.start("writer watch", self.store.writer.watch)
-        await self.store.write(lambda ledger: ledger.outbox.release_all())
+        await self.store.write(self._begin)
         await self._apply(self.house.configuration)
         self._crew.start("process", self._process)
         self._crew.start("tidy", self._tidy)
@@ -125,6 +126,12 @@ class Service:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
+
+    async def _begin(self, ledger: Ledger) -> None:
+        """Nobody lives who held a lease, and the configuration that we start with is a good one."""
+        await ledger.outbox.release_all()
+        if await ledger.incidents.living({(GATEWAY, own.CONFIGURATION)}):
+            await ledger.inbox.add(own.configuration_taken(new_id(), self.pipeline.now()))
 
     async def stop(self) -> None:
         """What is under way ends or is given back; within ten seconds, as SIGTERM allows."""
@@ -175,16 +182,28 @@ class Service:
                 self._open_lane(*built)
         self.pipeline.rules = self._rules(configuration)
         self.house.configuration = configuration
+        self._returning = True
         with suppress(StoreUnavailable):  # the next sweep does it
-            await self.store.write(self._abandon)
+            await self._keep_promises()
 
-    async def _abandon(self, ledger: Ledger) -> None:
-        """Give up what waits for channels that nobody configures any more."""
-        configuration = self.house.configuration
-        known = {*configuration.channels, *configuration.sleeping_channels}
-        gone = await ledger.outbox.abandon(known, "channel removed")
-        if gone:
-            log.warning("deliveries abandoned", count=gone, reason="channel removed")
+    async def _keep_promises(self) -> None:
+        """Hold the promises against the channels there are now. Raises StoreUnavailable."""
+        configuration, known = self.house.configuration, self._known()
+
+        async def work(ledger: Ledger) -> frozenset[str]:
+            back = await removed.take_back(ledger, known, self.pipeline.now())
+            await removed.abandon(ledger, known, self.pipeline.now())
+            return back
+
+        back = await self.store.write(work)
+        if configuration is self.house.configuration:
+            self._returning = False
+        self._wake(back)
+        self.pipeline.arrived.set()
+
+    def _known(self) -> set[str]:
+        """The channels that are configured, asleep or not."""
+        return {*self.house.configuration.channels, *self.house.configuration.sleeping_channels}
 
     def _rules(self, configuration: Configuration) -> Rules:
         return Rules(
@@ -294,6 +313,8 @@ class Service:
             self._crew.beat("tidy")
             with suppress(StoreUnavailable):
                 await self._tell_rest()
+                if self._returning:
+                    await self._keep_promises()
                 await self.store.write(self._sweep)
                 await self.store.read(self._measure)
             await asyncio.sleep(TIDY_SECONDS)
@@ -304,7 +325,7 @@ class Service:
         if freed:
             log.warning("deliveries unstranded", count=freed, reason="the clock was put back")
         await ledger.inbox.forget_keys(now)
-        await self._abandon(ledger)  # a resolve goes to whoever heard, and his channel may be gone
+        await removed.abandon(ledger, self._known(), now)  # a resolve goes to whoever heard: his channel may be gone
 
     async def _measure(self, ledger: Ledger) -> None:
         """The gauges, and which sources have too many living incidents."""

@@ -63,5 +63,13 @@ async def test_both_are_told_in_their_order(tmp_path: Path) -> None:
         await until(lambda: is_(house, "resolved"))
 
 
+async def test_a_start_with_a_good_configuration_ends_the_refusal_that_an_earlier_run_told(tmp_path: Path) -> None:
+    async with running(tmp_path) as house:
+        house.routing.write_text(WRONG)
+        await until(lambda: is_(house, "open"))
+    async with running(tmp_path) as house:
+        await until(lambda: is_(house, "resolved"))
+
+
 async def tried(house: Running, waiting: int) -> bool:
     return len(house.service._untold) == waiting

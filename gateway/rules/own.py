@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from gateway.model import GATEWAY, Event, Json, Millis, Severity
+
+CONFIGURATION: Final = "configuration"
+"""The fingerprint of the incident that a refused configuration is."""
 
 
 def channel_key(channel: str) -> str:
@@ -62,6 +66,31 @@ def channel_works(channel: str, new_id: str, now: Millis) -> Event:
     return _resolve(channel_key(channel), f"Channel {channel} works again", {"channel": channel}, new_id, now)
 
 
+def removed_key(channel: str) -> str:
+    """The fingerprint of the incident that a removed channel is, where messages waited for it."""
+    return f"removed:{channel}"
+
+
+def channel_removed(channel: str, many: int, new_id: str, now: Millis) -> Event:
+    """A saved configuration has a channel no more, and what waited for it was given up. `many`: how many."""
+    return _event(
+        {
+            "title": f"Channel {channel} was removed with {many} message{'' if many == 1 else 's'} waiting for it",
+            "fingerprint": removed_key(channel),
+            "severity": Severity.ERROR.word,
+            "body": "They were given up, and are sent once the channel is back in routing.yaml."
+            "\nSee: tocsin deliveries --state failed",
+            "labels": {"channel": channel},
+        },
+        new_id,
+        now,
+    )
+
+
+def channel_back(channel: str, new_id: str, now: Millis) -> Event:
+    return _resolve(removed_key(channel), f"Channel {channel} is back", {"channel": channel}, new_id, now)
+
+
 def unreadable(source: str, new_id: str, now: Millis) -> Event:
     return _event(
         {
@@ -85,7 +114,7 @@ def configuration_refused(problems: Sequence[str], new_id: str, now: Millis) -> 
     return _event(
         {
             "title": "A saved configuration was refused; the last good one stays",
-            "fingerprint": "configuration",
+            "fingerprint": CONFIGURATION,
             "severity": Severity.ERROR.word,
             "body": listed,
         },
@@ -95,7 +124,7 @@ def configuration_refused(problems: Sequence[str], new_id: str, now: Millis) -> 
 
 
 def configuration_taken(new_id: str, now: Millis) -> Event:
-    return _resolve("configuration", "The saved configuration was taken", {}, new_id, now)
+    return _resolve(CONFIGURATION, "The saved configuration was taken", {}, new_id, now)
 
 
 def _resolve(fingerprint: str, title: str, labels: Mapping[str, str], new_id: str, now: Millis) -> Event:

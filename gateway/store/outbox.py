@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,9 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from gateway.contracts import Attempt, Settled
-from gateway.model import Delivery, Millis
+from gateway.model import GATEWAY, Delivery, Millis
 from gateway.store.driver import Connection, Prepared, among, listed
-from gateway.store.schema import attempts, deliveries, word
+from gateway.store.schema import attempts, deliveries, incidents, word
 
 MOST_UNSETTLED = 5
 """Claims in a row that nobody lived to settle: then the message itself is what kills us."""
@@ -114,6 +115,23 @@ _ABANDON = Prepared(
     .where(_WAITS, sa.not_(among(deliveries.c.channel, "kept")))
     .values(state="failed", reason=sa.bindparam("why"))
 )
+# The gateway's own alerts count for nothing here: to tell of one that was not told would go round in circles.
+_ORPHANS = Prepared(
+    sa.select(deliveries.c.channel, sa.func.sum(incidents.c.source != word(GATEWAY)).label("many"))
+    .join(incidents, incidents.c.id == deliveries.c.incident_id)
+    .where(_WAITS, sa.not_(among(deliveries.c.channel, "kept")))
+    .group_by(deliveries.c.channel)
+)
+_TAKE_BACK = Prepared(
+    sa.update(deliveries)
+    .where(
+        deliveries.c.state == word("failed"),
+        among(deliveries.c.channel, "kept"),
+        deliveries.c.reason == sa.bindparam("why"),
+    )
+    .values(state="waiting", due_at=0, promised_at=sa.bindparam("now"), tries=0, unknowns=0, unsettled=0, reason="")
+    .returning(deliveries.c.channel)
+)
 _AGAIN = Prepared(
     sa.update(deliveries)
     .where(_THIS)
@@ -204,6 +222,16 @@ class Outbox:
 
     async def abandon(self, channels: Collection[str], reason: str) -> int:
         return await self._connection.run(_ABANDON, {"kept": listed(channels), "why": reason})
+
+    async def orphans(self, channels: Collection[str]) -> dict[str, int]:
+        """What waits for any channel but these, by channel: how many, those about the gateway itself not counted."""
+        rows = await self._connection.all(_ORPHANS, {"kept": listed(channels)})
+        return {row["channel"]: int(row["many"]) for row in rows}
+
+    async def take_back(self, channels: Collection[str], reason: str, now: Millis) -> dict[str, int]:
+        """Promise anew what was abandoned for this reason and is for these channels. How many, by channel."""
+        rows = await self._connection.all(_TAKE_BACK, {"kept": listed(channels), "why": reason, "now": now})
+        return Counter(row["channel"] for row in rows)
 
     async def again(self, id_: str, now: Millis) -> bool:
         """Send once more what failed or was said; False where there is no such delivery."""

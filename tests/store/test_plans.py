@@ -18,7 +18,7 @@ STATEMENTS = {
 }
 # Run seldom, over an index that holds only what is waiting, living or failed.
 GAUGES = {"inbox._DEPTH", "incidents._COUNT", "outbox._DEPTHS", "outbox._UNSTRAND"}
-AT_START_OR_RELOAD = {"outbox._RELEASE_ALL", "outbox._ABANDON"}
+AT_START_OR_RELOAD = {"outbox._RELEASE_ALL", "outbox._ABANDON", "outbox._ORPHANS"}
 
 
 @pytest.fixture(scope="module")
