@@ -33,6 +33,7 @@ _INVISIBLE = "\u200b"
 _MENTION = re.compile(r"(?<![\w.])@(?=\w)|@(?=(?:everyone|here|channel|all)\b)", re.IGNORECASE)
 # <!channel>, <@U1>, <#C1>, <@&role>, <https://…|text>: Slack, Mattermost, Discord, Google Chat.
 _ANGLE = re.compile(r"<(?!\u200b)(?=[@!#]|[^<>\s|]{1,2000}\||https?:|mailto:|tel:)", re.IGNORECASE)
+_HOST = re.compile(r"https?://(?:\[[0-9A-Fa-f:.]+\])?")
 
 
 class Settings(ChannelSettings):
@@ -90,6 +91,13 @@ def neutral(text: str) -> str:
     text = _MENTION.sub(f"@{_INVISIBLE}", text)
     text = _ANGLE.sub(f"<{_INVISIBLE}", text)
     return text.replace("](", f"]{_INVISIBLE}(")
+
+
+def plain_address(url: str) -> str:
+    """The same address, in which nothing can be taken for a mention or for a link with words of its own."""
+    host = _HOST.match(url)
+    start = host.end() if host else 0  # the brackets of an IPv6 address are no markup
+    return url[:start] + re.sub(r"[@\[\]()<>|]", lambda sign: f"%{ord(sign[0]):02X}", url[start:])
 
 
 class Apprise:
@@ -157,7 +165,7 @@ def _words(message: Message) -> tuple[str, str]:
     title = neutral(message.title) if message.custom_title is None else message.custom_title
     if message.custom_body is None:
         facts = "\n".join(f"{label}: {value}" for label, value in message.facts)
-        body = "\n".join(part for part in (neutral(facts), neutral(message.body), message.url) if part)
+        body = "\n".join(part for part in (neutral(facts), neutral(message.body), plain_address(message.url)) if part)
     else:
         body = message.custom_body
     body = "\n".join(part for part in (body, neutral(message.footer)) if part)

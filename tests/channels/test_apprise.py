@@ -27,7 +27,7 @@ from gateway.channels import _apprise_crew
 from gateway.channels._apprise_crew import Crew, Fate
 from gateway.channels._apprise_listening import ANSWERED, hush, overheard
 from gateway.channels._apprise_verdict import verdict
-from gateway.channels.apprise import Apprise, Settings, connect, neutral
+from gateway.channels.apprise import Apprise, Settings, connect, neutral, plain_address
 from gateway.contracts import Channel, Surroundings
 from gateway.model import Message, Receipt, Rejected, Retry, Sent, Severity, Unknown
 from tests.channels.suite import HOSTILE, NOON, ChannelContract, a_change, a_message
@@ -470,7 +470,8 @@ async def test_the_message_names_us_and_links_no_picture(service: Service) -> No
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_strangers_text_mentions_nobody(service: Service, kind: str) -> None:
-    message = a_message(title=HOSTILE, body=HOSTILE, facts=((HOSTILE, HOSTILE),), footer=HOSTILE)
+    url = "https://x.example/@here?[Your-bank](https://evil.example)<!channel><https://evil.example|bank>"
+    message = a_message(title=HOSTILE, body=HOSTILE, facts=((HOSTILE, HOSTILE),), footer=HOSTILE, url=url)
     await apprise_at(urls(service.port)[kind]).send(message, {})
     harmful = (
         "<!channel>",
@@ -499,6 +500,22 @@ async def test_a_strangers_text_mentions_nobody(service: Service, kind: str) -> 
 )
 def test_only_what_calls_somebody_is_broken(text: str, wanted: str) -> None:
     assert neutral(text) == wanted
+
+
+@pytest.mark.parametrize(
+    ("url", "wanted"),
+    [
+        ("https://status.example/a?b=1&c=%40#d", "https://status.example/a?b=1&c=%40#d"),
+        ("https://x.example/@here?[a](b)<c|d>", "https://x.example/%40here?%5Ba%5D%28b%29%3Cc%7Cd%3E"),
+        ("https://x@here/", "https://x%40here/"),
+        ("http://[2001:db8::1]:8080/[a]", "http://[2001:db8::1]:8080/%5Ba%5D"),
+        ("https://[Your-bank](https://evil.example)", "https://%5BYour-bank%5D%28https://evil.example%29"),
+        ("http://[::1](https://evil.example)", "http://[::1]%28https://evil.example%29"),
+        ("", ""),
+    ],
+)
+def test_an_address_calls_nobody_and_still_leads_there(url: str, wanted: str) -> None:
+    assert plain_address(url) == wanted
 
 
 @given(st.text("@<>!#|[]()ehrlnvyo U1:/x ", max_size=60))
