@@ -318,7 +318,7 @@ class HttpContract(ChannelContract):
         first = await channel.send(a_message(), {})
         assert isinstance(first, Sent)
         flat = dict.fromkeys(VENDORS_KEYS, odd)
-        for document in (flat, {**flat, "ok": True}, {key: flat for key in VENDORS_KEYS} | {"ok": True}):
+        for document in (flat, {**flat, "ok": True}, dict.fromkeys(VENDORS_KEYS, flat) | {"ok": True}):
             line.fault = Fault(_says(status, json.dumps(document)), (Sent, Retry, Rejected, Unknown))
             for fresh, ref in ((channel, {}), (channel, first.ref), (self.connect(line), {})):
                 receipt = await fresh.send(a_change(), ref)
