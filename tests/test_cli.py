@@ -26,7 +26,8 @@ from click.testing import CliRunner, Result
 from gateway import config
 from gateway.cli import main
 from gateway.errors import TocsinError
-from gateway.service import Options, serve
+from gateway.service import Options
+from gateway.serving import serve
 from tests.process import ROOT, TOKEN, Gateway, free_port
 
 serving = importlib.import_module("gateway.cli.serve")

@@ -17,7 +17,8 @@ import pytest
 from gateway import config, service
 from gateway.errors import TocsinError
 from gateway.model import GATEWAY
-from gateway.service import Options, Service, exempt
+from gateway.service import Options, Service
+from gateway.serving import exempt
 from tests.fakes.receiver import Receiver
 from tests.house import Clock, Running, running
 from tests.process import Gateway

@@ -44,7 +44,7 @@ def serve(config: str, database: str, host: str, port: int, log_level: str, quic
     """
     from gateway import config as configurations
     from gateway.service import Options
-    from gateway.service import serve as run
+    from gateway.serving import serve as run
     from gateway.telemetry import start_logging
 
     _open_standard_streams()
