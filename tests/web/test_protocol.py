@@ -317,7 +317,7 @@ async def full(port: int) -> bool:
     ],
 )
 async def test_connections_are_capped_in_all_and_by_address(house: Running, figures: dict[str, Any], many: int) -> None:
-    protocol = hurried(receipt_seconds=5.0, **figures)
+    protocol = hurried(receipt_seconds=60.0, **figures)
     async with listening(house, protocol) as port:
 
         def living(count: int) -> Callable[[], Awaitable[bool]]:
