@@ -99,7 +99,7 @@ class Wire:
                     )
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
             return Retry(f"could not connect ({type(error).__name__})")
-        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError) as error:
+        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, UnicodeEncodeError) as error:
             return Rejected(f"the address or a header is not usable ({type(error).__name__})")
         except TimeoutError:
             return Unknown(f"no whole answer within {self._seconds:g} s")

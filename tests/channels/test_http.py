@@ -172,6 +172,12 @@ class TestWire:
         assert isinstance(receipt, Rejected)
         assert "s3cr3t" not in receipt.reason
 
+    async def test_half_a_character_in_what_we_send_is_rejected(self) -> None:
+        wire = Wire(timeout=1_000, width=1, transport=httpx2.MockTransport(lambda request: httpx2.Response(200)))
+        receipt = await wire.call("POST", "https://vendor.example/", json={"channel": "\ud800"})
+        assert isinstance(receipt, Rejected)
+        await wire.close()
+
     async def test_a_full_pool_means_that_nothing_was_sent(self) -> None:
         async def full(request: httpx2.Request) -> httpx2.Response:
             raise httpx2.PoolTimeout("full", request=request)
