@@ -138,7 +138,7 @@ class TestTroubles:
         team.answers.append(Retry("HTTP 429", after=30_000))
         await alerts(house, 3)
         async with lanes(house, "team") as (lane,):
-            await until(lambda: len(team.asked) == 1)
+            await until(lambda: len(team.asked) == 1 and lane._health.failures == 1)
             for _ in range(3):
                 house.clock.push(9_990)
                 lane.wake()
@@ -147,7 +147,7 @@ class TestTroubles:
             house.clock.push(30)
             lane.wake()
             await until(lambda: len(team.heard) >= 2)
-            house.clock.push(6_000)
+            house.clock.push(20_000)  # the one that was asked to wait: up to a fifth later, from its settling on
             lane.wake()
             await until(lambda: len(team.heard) == 3)
 
