@@ -7,8 +7,8 @@ An adapter is one file in `adapters/` with a module-level `adapter`, a channel o
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from pydantic import model_validator
 
@@ -17,13 +17,20 @@ from gateway.model import (
     Alert,
     Change,
     Delivery,
+    Digest,
     Event,
+    Gathered,
     Incident,
     Json,
     Message,
     Millis,
+    Override,
+    Reached,
     Receipt,
     Ref,
+    Silence,
+    Timer,
+    TimerKind,
 )
 
 if TYPE_CHECKING:
@@ -116,7 +123,8 @@ class Templates(Settings):
 class ChannelSettings(Settings):
     """What every entry of `channels:` may say. A channel's file extends it with its own keys.
 
-    `pace` None means the channel's own default. `give_up_after`: how long a message is tried."""
+    `pace` None means the channel's own default. `give_up_after`: how long a message is tried.
+    `max_messages`: the storm budget; None for no limit."""
 
     kind: str
     optional: Flag = False
@@ -125,6 +133,7 @@ class ChannelSettings(Settings):
     language: Literal["en", "ko"] = "en"
     templates: Templates = Templates()
     give_up_after: Duration = DAY
+    max_messages: RateField | None = None
 
     @model_validator(mode="after")
     def _some_time(self) -> ChannelSettings:
@@ -170,6 +179,91 @@ class Channel(Protocol):
 
     async def close(self) -> None:
         """Let go of connections and threads."""
+
+
+# --- what comes back over a channel -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A vendor's request to `/callbacks/{kind}/{channel}`. Header names are lower case; `url` is the public address
+    that the vendor called, query included; `query` the same decoded."""
+
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+    query: Mapping[str, str]
+    now: Millis
+
+
+@dataclass(frozen=True, slots=True)
+class Pressed:
+    """A person acts: a button, a keypress, a reply.
+
+    - `key`: the vendor's own id of this press: one taken already changes nothing.
+    - `verb`: what they want. `by`: who, as people know them (a name; never an id alone where there is a name).
+    - `subject`: the id of the incident or digest whose message it was; '' where they only named `number`, or
+      neither, which means the newest told to `address`.
+    - `where`: what a delivery's ref must agree with, key for key, for the press to be about what we said there.
+    - `address`: the phone number they answered from; '' elsewhere.
+    - `about`: what `reply` needs to answer them."""
+
+    key: str
+    verb: Literal["acknowledge", "resolve", "silence"]
+    by: str
+    subject: str = ""
+    number: int | None = None
+    where: Mapping[str, Json] = field(default_factory=dict)
+    address: str = ""
+    about: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """The vendor tells what became of a message. `key` as in Pressed. `address`: whose, of several recipients.
+    `sid`: the vendor's id of the message; it must stand in the delivery's ref. `reason` is the vendor's word."""
+
+    key: str
+    delivery: str
+    reached: Reached
+    sid: str = ""
+    address: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A well-signed request that asks nothing of us: why, for the log."""
+
+    why: str
+
+
+Heard: TypeAlias = Pressed | Reported | Ignored
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a vendor's request."""
+
+    status: int = 200
+    body: str = ""
+    media_type: str = "text/plain"
+
+
+@runtime_checkable
+class Listener(Protocol):
+    """A channel that can be answered. What a channel adds to be one:"""
+
+    @property
+    def listens(self) -> bool:
+        """Whether it has what it needs to verify a callback (a signing secret, a secret token …)."""
+
+    def hear(self, call: Call) -> Heard:
+        """Verify and read one callback. Raises BadCredential for what is forged or too late. Pure."""
+
+    async def reply(self, heard: Heard, text: str) -> Reply:
+        """Tell whoever pressed what came of it, `text` in one line (may be ''): in the answer itself, or by a call
+        of the vendor's API. Never raises for what the vendor does."""
 
 
 # --- the safe -----------------------------------------------------------------------------------------
@@ -255,6 +349,77 @@ class Changes(Protocol):
         (for 0 the first one) and those after it, oldest first, the newest 200 of them."""
 
 
+class Timers(Protocol):
+    """What is to be looked at again, and when. Durable; one for each kind, subject and name."""
+
+    async def set(self, timers: Sequence[Timer]) -> None:
+        """Arm them; one that stands already gets the new time."""
+
+    async def cancel(self, subjects: Collection[str], kinds: Collection[TimerKind]) -> None:
+        """Disarm all of these kinds for these subjects."""
+
+    async def drop(self, timers: Sequence[Timer]) -> None:
+        """Disarm exactly these: kind, subject and name."""
+
+    async def of(self, subjects: Collection[str]) -> dict[str, list[Timer]]: ...
+
+    async def due(self, now: Millis, most: int) -> list[Timer]:
+        """Take the oldest that are due, at most so many: they are disarmed by being taken."""
+
+    async def next_due(self) -> Millis | None: ...
+
+    async def hasten(self, kind: TimerKind, names: Collection[str] | None, now: Millis) -> int:
+        """Make due at once those of a kind with these names; None for all of the kind. How many."""
+
+    async def shift(self, by: Millis) -> None:
+        """The wall clock was put forward by so much: move all that are not of the calendar with it."""
+
+
+class Quiet(Protocol):
+    """Silences, overrides, and which living incidents inhibit others."""
+
+    async def silences(self, now: Millis) -> list[Silence]:
+        """Those in force."""
+
+    async def add_silence(self, silence: Silence) -> None: ...
+
+    async def end_silence(self, id_: str, at: Millis) -> Silence | None:
+        """None where there is none in force under this id."""
+
+    async def silence(self, id_: str) -> Silence | None: ...
+
+    async def overrides(self, after: Millis) -> list[Override]:
+        """Those that end after this instant."""
+
+    async def add_override(self, override: Override) -> None: ...
+
+    async def drop_override(self, id_: str) -> bool: ...
+
+    async def mark(self, marks: Collection[tuple[str, str]], unmarked: Collection[str]) -> None:
+        """(mark, incident) pairs that now hold, and incidents that bear no other mark any more."""
+
+    async def marked(self, marks: Collection[str]) -> dict[str, set[str]]:
+        """The incidents that bear each of these marks."""
+
+
+class Digests(Protocol):
+    async def open_by_key(self, keys: Collection[str]) -> dict[str, Digest]: ...
+
+    async def by_id(self, ids: Collection[str]) -> dict[str, Digest]: ...
+
+    async def of(self, incidents: Collection[str]) -> dict[str, list[Digest]]:
+        """The open digests that each incident is a member of."""
+
+    async def save(self, digests: Sequence[Digest], members: Collection[tuple[str, str]]) -> None:
+        """New and moved digests, and (digest, incident) pairs that are members now."""
+
+    async def gathered(self, ids: Collection[str], most: int) -> dict[str, Gathered]:
+        """How each digest stands, with at most so many incidents named."""
+
+    async def members(self, id_: str, most: int) -> list[Incident]:
+        """Those not resolved, the worst and newest first."""
+
+
 class Outbox(Protocol):
     async def of(self, incidents: Collection[str]) -> dict[str, list[Delivery]]:
         """The deliveries of these incidents."""
@@ -296,6 +461,15 @@ class Ledger(Protocol):
 
     @property
     def outbox(self) -> Outbox: ...
+
+    @property
+    def timers(self) -> Timers: ...
+
+    @property
+    def quiet(self) -> Quiet: ...
+
+    @property
+    def digests(self) -> Digests: ...
 
 
 class Store(Protocol):

@@ -99,7 +99,10 @@ class Incident:
     """The problem's life, keyed by source and fingerprint. `severity` is the newest, `worst` the highest so far.
 
     `revision` rises with every change; `number` is short, for people, and 0 until the store gave one.
-    `previous` is the id of the incident that this one follows. `count` counts the alerts folded in."""
+    `previous` is the id of the incident that this one follows. `count` counts the alerts folded in.
+    `fired_at`: when the newest of them came; `firing_since`: when it opened, or opened again, last.
+    `moves`: the newest instants at which it opened or closed, of the incidents it follows too, at most 50.
+    `muted_by`: why nobody hears of it now, `mute nightly backup`; '' where somebody may."""
 
     id: str
     source: str
@@ -131,14 +134,37 @@ class Incident:
     assigned_to: str = ""
     previous: str = ""
     momentary: bool = False
+    fired_at: Millis = 0
+    firing_since: Millis = 0
+    moves: tuple[Millis, ...] = ()
 
 
-What: TypeAlias = Literal["opened", "worsened", "eased", "repeated", "resolved", "reopened", "linked"]
+What: TypeAlias = Literal[
+    "opened",
+    "worsened",
+    "eased",
+    "repeated",
+    "resolved",
+    "reopened",
+    "linked",
+    "acknowledged",
+    "noted",
+    "assigned",
+    "escalated",
+    "reminded",
+    "unanswered",
+    "failed_over",
+    "muted",
+    "unmuted",
+    "flapping",
+    "steadied",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """How an incident moved, and what moved it. `by` is the event's id, a person, or `gateway`.
+    """How an incident moved, and what moved it. `by` is the event's id, a person, or `gateway`. `via` is the
+    channel over which a person acted; '' for any other way.
 
     `repeated` is never recorded: the incident only counts it. `decision` is None where nothing was decided."""
 
@@ -152,6 +178,7 @@ class Change:
     by: str
     note: str = ""
     decision: Plan | None = None
+    via: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,33 +205,157 @@ class Because:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One channel that shall hear, and the route that asked for it first. `at` is when, 0 for now."""
+    """One channel that shall hear, and the route that asked for it first. `at` is when, 0 for now.
+
+    `person`: whose channel it is, where the route named a person, or a rotation or escalation that led to one.
+    `asked`: the name in `to:` that led here. `group`: the values that a route's `group_by` gathers by, as a key;
+    '' where the channel hears of this incident alone."""
 
     channel: str
     route: str
     at: Millis = 0
+    person: str = ""
+    asked: str = ""
+    group: str = ""
+
+
+HoldKind: TypeAlias = Literal[
+    "silence", "mute", "inhibit", "only_after", "cooldown", "flap", "quiet", "group", "budget", "acknowledged"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What kept somebody from being told, and until when; None where no instant is known.
+
+    `name`: which silence, mute or route; '' where the kind says all. `channels`: whom; () for everybody."""
+
+    kind: HoldKind
+    name: str = ""
+    until: Millis | None = None
+    channels: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """An escalation that a plan begins, and the route that asked for it."""
+
+    escalation: str
+    route: str
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What the rules decided, and why: one `because` for each route read, in the file's order.
 
-    `configuration` is the hash of the file that decided."""
+    `configuration` is the hash of the file that decided. `holds`: what kept whom from being told.
+    `started`: escalations whose first step is among the targets; their next steps are timers."""
 
     targets: tuple[Target, ...]
     because: tuple[Because, ...]
     configuration: str
     unrouted: bool = False
+    holds: tuple[Hold, ...] = ()
+    started: tuple[Started, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """A person's wish not to hear of what matches, until a time. `match` is a match block as it was written;
+    `source` and `fingerprint`, where set, name one problem beside it. `ended_at`: before its time, by a person."""
+
+    id: str
+    match: Mapping[str, Any]
+    until: Millis
+    made_at: Millis
+    reason: str = ""
+    by: str = ""
+    source: str = ""
+    fingerprint: str = ""
+    ended_at: Millis | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """`member` is on call in `rotation` from one instant up to another, whoever's turn it is.
+
+    `instead_of`: only while it would be this one's turn; '' for whoever's. `id` is '' for one of the file."""
+
+    rotation: str
+    member: str
+    begin: Millis
+    end: Millis
+    id: str = ""
+    instead_of: str = ""
+    by: str = ""
+
+
+TimerKind: TypeAlias = Literal["tell", "escalate", "repeat", "unmute", "expire", "steady", "silence"]
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """Something to look at again at `due_at`: one for each kind, subject and name.
+
+    `subject` is an incident's id, or a silence's. `wall`: it is a time of the calendar, which a corrected clock
+    does not move. `about` is what its kind needs to know: plain JSON."""
+
+    kind: TimerKind
+    subject: str
+    due_at: Millis
+    name: str = ""
+    wall: bool = False
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """One conversation about many incidents: those alike by a route's `group_by`, or those that a channel's storm
+    budget left over. Its deliveries stand where an incident's would.
+
+    `key` names it among the open ones: `group <route> <values>` or `storm <channel>`. `title` says what they share.
+    `worst` is the highest severity so far, `open` how many of its `members` are not resolved."""
+
+    id: str
+    kind: Literal["group", "storm"]
+    key: str
+    title: str
+    route: str
+    opened_at: Millis
+    updated_at: Millis
+    revision: int = 1
+    worst: Severity = Severity.INFO
+    members: int = 0
+    open: int = 0
+    closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """A digest as it stands: how many incidents in each state at each severity, and those worth naming, the worst
+    open ones first. `source`, `service`, `environment`, `kind`: what all of those named share, else ''."""
+
+    digest: Digest
+    counts: Mapping[tuple[State, Severity], int]
+    named: tuple[Incident, ...]
+
+
+Reached: TypeAlias = Literal["unknown", "delivered", "answered", "undelivered"]
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The promise that one channel hears the newest about one incident.
+    """The promise that one channel hears the newest about one incident, or about one digest.
 
     `wanted` and `said` are revisions of the incident; said 0 means it heard nothing yet. `attempts` counts
     all sends, `tries` those since the last success or the last new reason to speak, `unknowns` those of
     them whose fate is unknown. `promised_at` is when the newest reason arose. `due_at` 0 means at once.
-    `token` fences: who settles must hold the token he claimed with."""
+    `token` fences: who settles must hold the token he claimed with.
+
+    `incident` is the digest's id where `is_digest`. `digest`: the digest that carries this promise instead; ''
+    where it speaks for itself. `person`: whose it is. `said_at`, `spoken`: when it rang last, and how often.
+    `said_severity`: how bad what it last said was. `reached`: what the vendor told of that since."""
 
     id: str
     incident: str
@@ -221,11 +372,62 @@ class Delivery:
     route: str = ""
     ref: Ref = field(default_factory=dict)
     token: int = 0
+    is_digest: bool = False
+    digest: str = ""
+    person: str = ""
+    said_at: Millis = 0
+    said_severity: Severity | None = None
+    spoken: int = 0
+    reached: Reached = "unknown"
 
 
 Occasion: TypeAlias = Literal[
-    "opened", "worsened", "eased", "acknowledged", "resolved", "reopened", "over", "linked", "test"
+    "opened",
+    "worsened",
+    "eased",
+    "acknowledged",
+    "resolved",
+    "reopened",
+    "over",
+    "linked",
+    "noted",
+    "assigned",
+    "escalated",
+    "reminded",
+    "unanswered",
+    "muted",
+    "unmuted",
+    "flapping",
+    "steadied",
+    "test",
 ]
+
+Verb: TypeAlias = Literal["acknowledge", "resolve", "reopen", "note", "assign", "silence"]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something that whoever reads a message may do at once. `label` is in the message's language.
+
+    `url`: a signed link that does it, for channels whose people can only follow links; else ''."""
+
+    verb: Literal["acknowledge", "resolve", "silence"]
+    label: str
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What a person does to an incident. `by` is who, as people know them; `via` the channel they did it over.
+
+    `person`: to whom it is assigned. `lasts`: how long a silence shall last."""
+
+    verb: Verb
+    by: str
+    note: str = ""
+    person: str = ""
+    via: str = ""
+    lasts: Millis = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +444,8 @@ class Message:
     - `custom_title`, `custom_body`: from the channel's own templates, already in its markup: used as they are.
     - `footer`: something to add at the end, such as that a template failed; mostly empty.
     - `links`: where other channels hold this incident: {"slack": url}.
+    - `actions`: what can be done from here; () where it is over, or where nobody could be heard.
+    - `delivery`: the id of the promise that it keeps, for a vendor's callback to name; '' for a test.
     """
 
     id: str
@@ -260,6 +464,8 @@ class Message:
     custom_body: str | None = None
     footer: str = ""
     links: Mapping[str, str] = field(default_factory=dict)
+    actions: tuple[Action, ...] = ()
+    delivery: str = ""
 
     @property
     def text(self) -> str:

@@ -9,6 +9,8 @@ from gateway.model import GATEWAY, Alert, Change, Event, Incident, Millis, What
 from gateway.rules.reading import MOST_FIELDS, MOST_LABELS
 
 REOPEN_WITHIN: Millis = 600_000
+MOST_MOVES = 50
+"""Instants of opening and closing that an incident remembers."""
 
 
 @dataclass(frozen=True, slots=True)

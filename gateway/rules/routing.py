@@ -10,17 +10,24 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field, model_validator
 
-from gateway.fields import Flag, Settings, Texts
+from gateway.fields import Duration, Flag, Settings, Texts
 from gateway.model import GATEWAY, Because, Incident, Millis, Missed, Plan, Target
-from gateway.rules.calendars import CalendarSettings, choice, suggestion
+from gateway.rules.calendars import CalendarSettings, choice, located, suggestion
 from gateway.rules.documents import Place
+from gateway.rules.escalation import EscalationSettings
+from gateway.rules.lifecycle import MOST_MOVES
 from gateway.rules.matching import Match
+from gateway.rules.people import PersonSettings
+from gateway.rules.rotations import RotationSettings
+from gateway.rules.silencing import Alike, ExpireSettings, InhibitSettings, MuteSettings
 
 DEFAULT: Final = "default"
 """The route in a target that heard because no route took the incident."""
 
+LONGEST_GROUP_WAIT: Final[Millis] = 3_600_000
+SHORTEST_REPEAT: Final[Millis] = 1_000
 _SHOWABLE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -30,13 +37,42 @@ def _somebody(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+class FlapSettings(Settings):
+    """A problem that opens and closes more than `changes` times `within` so long is flapping: one message says so,
+    and the next when it has stood still for as long."""
+
+    changes: int = Field(ge=1, le=MOST_MOVES - 1)
+    within: Duration
+
+
 class RouteSettings(Settings):
-    """One entry of `routes:`. Without a name it is called by its place: `name_of`."""
+    """One entry of `routes:`. Without a name it is called by its place: `name_of`.
+
+    What comes after `stop` is for quiet: see docs/routing.md. 0 and () mean: not asked for."""
 
     name: str = ""
     match: Match = Match()
     to: Annotated[Texts, AfterValidator(_somebody)]
     stop: Flag = False
+    cooldown: Duration = 0
+    repeat_every: Duration = 0
+    only_after: Duration = 0
+    group_by: Alike = ()
+    group_wait: Duration = 0
+    flap: FlapSettings | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> RouteSettings:
+        wrong: list[tuple[Place, str]] = []
+        if self.group_wait and not self.group_by:
+            wrong.append((("group_wait",), "gathers nothing without group_by; add it, or remove this"))
+        if self.group_wait > LONGEST_GROUP_WAIT:
+            wrong.append((("group_wait",), "must be at most 1h"))
+        if 0 < self.repeat_every < SHORTEST_REPEAT:
+            wrong.append((("repeat_every",), "must be at least 1s"))
+        if wrong:
+            raise located("route", wrong)
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +84,12 @@ class Routing:
     calendars: Mapping[str, CalendarSettings] = field(default_factory=dict)
     sleeping: frozenset[str] = frozenset()
     configuration: str = ""
+    people: Mapping[str, PersonSettings] = field(default_factory=dict)
+    rotations: Mapping[str, RotationSettings] = field(default_factory=dict)
+    escalations: Mapping[str, EscalationSettings] = field(default_factory=dict)
+    mutes: tuple[MuteSettings, ...] = ()
+    inhibit: tuple[InhibitSettings, ...] = ()
+    expire: tuple[ExpireSettings, ...] = ()
 
 
 def name_of(route: RouteSettings, number: int) -> str:

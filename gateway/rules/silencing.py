@@ -1,0 +1,150 @@
+"""What keeps an incident from being told: silences, mutes and inhibitions. A reason in a plan, never a state.
+
+Whoever heard of a problem hears of its end all the same; what is muted is an incident like any other, with the
+reason on its face, and is told when the mute ends, if it still fires.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated, Final
+
+from pydantic import AfterValidator
+
+from gateway.fields import Duration, Settings, Texts
+from gateway.model import Hold, Incident, Millis, Silence
+from gateway.rules.calendars import CalendarSettings, is_open, next_boundary
+from gateway.rules.matching import Match
+
+_SAME: Final = ("source", "adapter", "kind", "service", "environment", "title")
+
+
+def _fields(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name not in _SAME and not (name.startswith("labels.") and len(name) > len("labels.")):
+            raise ValueError(f"must be among {', '.join(_SAME)} and labels.<name>")
+    return names
+
+
+Alike = Annotated[Texts, AfterValidator(_fields)]
+"""Names of an incident's texts: `service`, `labels.team`."""
+
+
+class MuteSettings(Settings):
+    """One of `mutes:`: while the calendar is open, nobody hears of what matches."""
+
+    name: str = ""
+    match: Match = Match()
+    during: Texts
+    reason: str = ""
+
+
+class InhibitSettings(Settings):
+    """One of `inhibit:`: while something living matches `when`, nobody hears of what matches `mute` and is alike
+    in `same`."""
+
+    name: str = ""
+    when: Match
+    mute: Match
+    same: Alike = ()
+
+
+class ExpireSettings(Settings):
+    """One of `expire:`: what matches and has not fired for so long is taken to be over."""
+
+    match: Match = Match()
+    after: Duration
+
+
+def value_of(incident: Incident, name: str) -> str:
+    """The text that `same` and `group_by` compare; '' where absent."""
+    if name.startswith("labels."):
+        return incident.labels.get(name.removeprefix("labels."), "")
+    return str(getattr(incident, name))
+
+
+def marks(
+    incident: Incident, rules: Sequence[InhibitSettings], calendars: Mapping[str, CalendarSettings], now: Millis
+) -> list[str]:
+    """What a living incident inhibits: a mark for each rule whose `when` it matches."""
+    return [
+        _mark(number, rule, incident)
+        for number, rule in enumerate(rules)
+        if rule.when.first_miss(incident, calendars, now) is None
+    ]
+
+
+def bearing(
+    incident: Incident, rules: Sequence[InhibitSettings], calendars: Mapping[str, CalendarSettings], now: Millis
+) -> dict[str, InhibitSettings]:
+    """What would inhibit an incident: the marks that another may bear, each with its rule. An absent value is like
+    no other."""
+    return {
+        _mark(number, rule, incident): rule
+        for number, rule in enumerate(rules)
+        if rule.mute.first_miss(incident, calendars, now) is None
+        and all(value_of(incident, name) for name in rule.same)
+    }
+
+
+def first_hold(
+    incident: Incident,
+    mutes: Sequence[MuteSettings],
+    silences: Sequence[Silence],
+    inhibited: Mapping[str, InhibitSettings],
+    calendars: Mapping[str, CalendarSettings],
+    now: Millis,
+) -> Hold | None:
+    """Why nobody may hear of this incident now; the one that lasts longest, None where there is none.
+
+    `inhibited`: the marks of `bearing` that another living incident bears. For one of these no end is known."""
+    holds = [
+        Hold("silence", silence.id, silence.until, reason=_silence_reason(silence))
+        for silence in silences
+        if silences_it(silence, incident, calendars, now)
+    ]
+    holds += [
+        Hold("mute", mute.name or f"mute {number}", _ends(mute.during, calendars, now), reason=mute.reason)
+        for number, mute in enumerate(mutes)
+        if any(name in calendars and is_open(calendars[name], now) for name in mute.during)
+        and mute.match.first_miss(incident, calendars, now) is None
+    ]
+    holds += [Hold("inhibit", mark, reason=rule.name) for mark, rule in inhibited.items()]
+    return max(holds, key=lambda hold: hold.until if hold.until is not None else 1 << 62, default=None)
+
+
+def silences_it(silence: Silence, incident: Incident, calendars: Mapping[str, CalendarSettings], now: Millis) -> bool:
+    """Whether a silence that is in force covers an incident."""
+    if silence.fingerprint and (silence.source, silence.fingerprint) != (incident.source, incident.fingerprint):
+        return False
+    return _compiled(json.dumps(silence.match, sort_keys=True)).first_miss(incident, calendars, now) is None
+
+
+def words(hold: Hold) -> str:
+    """The hold on an incident's face: 'mute nightly backup: backups'."""
+    what = "inhibited" if hold.kind == "inhibit" else f"{hold.kind} {hold.name}"
+    return f"{what}: {hold.reason}" if hold.reason else what
+
+
+@functools.lru_cache(maxsize=1024)
+def _compiled(match: str) -> Match:
+    return Match.read(json.loads(match))
+
+
+def _silence_reason(silence: Silence) -> str:
+    by = f"by {silence.by}" if silence.by else ""
+    return ", ".join(part for part in (silence.reason, by) if part)
+
+
+def _mark(number: int, rule: InhibitSettings, incident: Incident) -> str:
+    return f"{rule.name or number} {json.dumps([value_of(incident, name) for name in rule.same], ensure_ascii=False)}"
+
+
+def _ends(names: Collection[str], calendars: Mapping[str, CalendarSettings], now: Millis) -> Millis | None:
+    """When the last of the open ones closes."""
+    ends = [
+        next_boundary(calendars[name], now) for name in names if name in calendars and is_open(calendars[name], now)
+    ]
+    return None if None in ends or not ends else max(end for end in ends if end is not None)
