@@ -315,6 +315,9 @@ class Inbox(Protocol):
     async def accept(self, entries: Sequence[tuple[Event, str | None, Millis]]) -> list[Accepted]:
         """Store events and burn their keys, all or none. See `Store.accept`."""
 
+    async def burn(self, place: str, key: str, now: Millis, until: Millis) -> bool:
+        """Use a key once, until then; False where it has been used."""
+
     async def waiting(self, most: int) -> list[Event]:
         """The oldest events not yet decided."""
 
@@ -336,6 +339,12 @@ class Incidents(Protocol):
         """The newest resolved incident of each (source, fingerprint)."""
 
     async def by_id(self, ids: Collection[str]) -> dict[str, Incident]: ...
+
+    async def find(self, name: str) -> Incident | None:
+        """By id, or by number where the name is one."""
+
+    async def living_after(self, id_: str, most: int) -> list[Incident]:
+        """The incidents not resolved whose id is greater, in the order of their ids."""
 
     async def save(self, new: Sequence[Incident], moved: Sequence[Incident]) -> None: ...
 
@@ -419,6 +428,15 @@ class Digests(Protocol):
     async def members(self, id_: str, most: int) -> list[Incident]:
         """Those not resolved, the worst and newest first."""
 
+    async def everyone(self, id_: str, most: int) -> list[Incident]:
+        """Its members, resolved ones too. A silence's are the critical incidents that it hid."""
+
+    async def spend(self, channel: str, at: Millis, id_: str, *, extra: bool, forget: Millis) -> None:
+        """A message that rang counts against its channel's budget; what lies before `forget` counts no more."""
+
+    async def spent(self, channel: str, after: Millis) -> list[tuple[Millis, bool]]:
+        """When the messages after an instant rang, oldest first, and whether each was over the plain budget."""
+
 
 class Outbox(Protocol):
     async def of(self, incidents: Collection[str]) -> dict[str, list[Delivery]]:
@@ -445,6 +463,27 @@ class Outbox(Protocol):
 
     async def abandon(self, channels: Collection[str], reason: str) -> int:
         """Fail what waits for any channel but these: theirs were taken out of the configuration."""
+
+    async def get(self, id_: str) -> Delivery | None: ...
+
+    async def held(self, channel: str, now: Millis, most: int, *, urgent: bool, heard_too: bool) -> list[Delivery]:
+        """What is due for incidents alone and would ring now; urgent ones too, and those that have heard before too,
+        where it is said so. Not claimed."""
+
+    async def absorb(self, held: Sequence[Delivery], digest: str, attempts_made: Sequence[Attempt]) -> None:
+        """Let a digest speak for these, and write down why."""
+
+    async def withdraw(self, ids: Collection[str]) -> None:
+        """Take promises back of which nothing was said."""
+
+    async def reach(self, id_: str, reached: Reached, reason: str) -> bool:
+        """Note what the vendor tells of a message; False where that is known."""
+
+    async def newest_told(self, channel: str, most: int) -> list[Delivery]:
+        """What this channel was told last, newest first."""
+
+    async def shift(self, by: Millis) -> None:
+        """The wall clock was put forward by so much: what is due and leased moves with it."""
 
 
 class Ledger(Protocol):

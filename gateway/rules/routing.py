@@ -13,7 +13,8 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field, model_validator
 
 from gateway.fields import Duration, Flag, Settings, Texts
-from gateway.model import GATEWAY, Because, Incident, Millis, Missed, Plan, Target
+from gateway.model import Because, Hold, Incident, Millis, Missed, Override, Plan, Started, Target
+from gateway.rules.addressing import Addressee, address
 from gateway.rules.calendars import CalendarSettings, choice, located, suggestion
 from gateway.rules.documents import Place
 from gateway.rules.escalation import EscalationSettings
@@ -97,12 +98,13 @@ def name_of(route: RouteSettings, number: int) -> str:
     return route.name or f"route {number}"
 
 
-def plan(incident: Incident, routing: Routing, now: Millis) -> Plan:
-    """Reads the routes top to bottom. A channel hears once, for the first route that names it.
+def plan(incident: Incident, routing: Routing, now: Millis, overrides: Sequence[Override] = ()) -> Plan:
+    """Reads the routes top to bottom. A channel hears once, for the first route that names it or leads to it.
 
     `unrouted`: no route took it, whether or not `default` hears. `because` has a line for each route, those
-    after a `stop` included, and one for `default` where some of it was left out."""
-    targets: dict[str, Target] = {}
+    after a `stop` included, and one for `default` where some of it was left out. A target's `at` is later than
+    now only for a person's quiet hours, and the plan holds why."""
+    draft = _Draft(incident, routing, overrides, now)
     because: list[Because] = []
     stopped_by = ""
     for number, route in enumerate(routing.routes):
@@ -111,15 +113,24 @@ def plan(incident: Incident, routing: Routing, now: Millis) -> Plan:
             because.append(Because(name, Missed("stop", "", stopped_by)))
             continue
         missed = route.match.first_miss(incident, routing.calendars, now)
-        said = Because(name, missed) if missed else _take(name, route.to, incident, routing, targets)
+        said = Because(name, missed) if missed else draft.take(name, route.to)
         because.append(said)
         if route.stop and said.matched:
             stopped_by = name
     unrouted = all(said.missed for said in because)
     if unrouted and routing.default:
-        said = _take(DEFAULT, routing.default, incident, routing, targets)
+        said = draft.take(DEFAULT, routing.default)
         because += [said] if said.note else []
-    return Plan(tuple(targets.values()), tuple(because), routing.configuration, unrouted)
+    return draft.plan(because, unrouted=unrouted)
+
+
+def step(
+    names: Sequence[str], route: str, incident: Incident, routing: Routing, now: Millis, overrides: Sequence[Override]
+) -> Plan:
+    """Whom a later step of an escalation means, or `default` when nobody answered: a plan of one line."""
+    draft = _Draft(incident, routing, overrides, now)
+    said = draft.take(route, names)
+    return draft.plan([said], unrouted=False)
 
 
 def unknown_names(
@@ -149,24 +160,53 @@ def unknown_calendars(match: Match, calendars: Collection[str]) -> list[tuple[Pl
     return [(place, _no_such("calendar", name, calendars)) for place, name in match.calendars if name not in calendars]
 
 
-def _take(name: str, to: Sequence[str], incident: Incident, routing: Routing, targets: dict[str, Target]) -> Because:
-    """Add whoever of `to` can hear. Where nobody can, the route counts as not matched, so that another may take it."""
-    failing = incident.labels.get("channel") if incident.source == GATEWAY else None
-    left_out = {channel: _why_not(channel, failing, routing.sleeping) for channel in to}
-    awake = [channel for channel, why in left_out.items() if not why]
-    for channel in awake:
-        targets.setdefault(channel, Target(channel, name))
-    note = "; ".join(f"{channel} {why}" for channel, why in left_out.items() if why)
-    if awake:
-        return Because(name, None, note)
-    was = "asleep" if failing not in left_out else "asleep or failing" if len(left_out) > 1 else "failing"
-    return Because(name, Missed("to", ", ".join(left_out), was), note)
+@dataclass(slots=True)
+class _Draft:
+    """A plan while it is made."""
 
+    incident: Incident
+    routing: Routing
+    overrides: Sequence[Override]
+    now: Millis
+    targets: dict[str, Target] = field(default_factory=dict)
+    holds: list[Hold] = field(default_factory=list)
+    started: dict[str, Started] = field(default_factory=dict)
 
-def _why_not(channel: str, failing: str | None, sleeping: Collection[str]) -> str:
-    if channel in sleeping:
-        return "sleeps: it is optional and not set"
-    return "is the channel that fails" if channel == failing else ""
+    def take(self, route: str, to: Sequence[str]) -> Because:
+        """Add whoever of `to` can hear. Where nobody can, the route counts as not matched, so that another may
+        take it."""
+        found = address(to, self.incident, self.routing, self.overrides, self.now)
+        for one in found.reached.values():
+            self._add(route, one)
+        for escalation in found.escalations:
+            self.started.setdefault(escalation, Started(escalation, route))
+        note = "; ".join(f"{name} {why}" for name, why in found.left_out.items())
+        if found.reached:
+            return Because(route, None, note)
+        whys = set(found.left_out.values())
+        failing = any(why.endswith("fails") for why in whys)
+        asleep = any(not why.endswith("fails") for why in whys)
+        was = "asleep or failing" if failing and asleep else "failing" if failing else "asleep"
+        if any("on call" in why for why in whys):
+            was = "nobody on call"
+        return Because(route, Missed("to", ", ".join(found.left_out), was), note)
+
+    def _add(self, route: str, one: Addressee) -> None:
+        if one.channel in self.targets:
+            return
+        self.targets[one.channel] = Target(one.channel, route, one.until or 0, one.person, one.asked)
+        if one.until is not None:
+            self.holds.append(Hold("quiet", one.person, one.until, (one.channel,)))
+
+    def plan(self, because: Sequence[Because], *, unrouted: bool) -> Plan:
+        return Plan(
+            tuple(self.targets.values()),
+            tuple(because),
+            self.routing.configuration,
+            unrouted,
+            tuple(self.holds),
+            tuple(self.started.values()),
+        )
 
 
 def _unknown(what: str, names: Sequence[str], known: Collection[str]) -> list[tuple[Place, str]]:

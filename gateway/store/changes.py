@@ -105,6 +105,7 @@ def _change(row: sqlite3.Row) -> Change:
         severity=Severity(row["severity"]),
         by=row["by"],
         note=row["note"],
+        via=row["via"],
     )
 
 
@@ -123,6 +124,7 @@ def _row(change: Change) -> dict[str, Any]:
         "by": change.by,
         "note": change.note,
         "decision": decision,
+        "via": change.via,
     }
 
 
