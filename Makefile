@@ -1,5 +1,6 @@
 # make run    the gateway on 127.0.0.1:8080 with routing.yaml
 # make test   the tests, and how much of the code they reach; ARGS=tests/rules for some of them
+# make covered  what the last whole run reached of the rules, the adapters and the model: all of it
 # make check  what must be clean: ruff, mypy, import-linter
 # make bench  the figures, as ratios in one run
 # make lock   both lock files anew (needs uv)
@@ -9,13 +10,17 @@ BIN := .venv/bin
 SPEAK := env PYTHONPATH=$(CURDIR) $(BIN)/python
 WRAP = printf '\#!/bin/sh\nPYTHONPATH="%s" exec "%s" -m gateway "$$@"\n' '$(CURDIR)' '$(CURDIR)/$(BIN)/python' > $(BIN)/tocsin && chmod +x $(BIN)/tocsin
 
-.PHONY: run test check bench lock clean
+.PHONY: run test covered check bench lock clean
 
 run: .venv/ready
 	@$(SPEAK) -m gateway serve --quickstart
 
 test: .venv/ready-dev
 	@$(SPEAK) -m pytest $(if $(ARGS),$(ARGS),--cov --cov-report=term:skip-covered --cov-fail-under=95)
+	@$(if $(ARGS),true,$(MAKE) --no-print-directory covered)
+
+covered: .venv/ready-dev
+	@$(BIN)/coverage report --include='gateway/rules/*,gateway/model.py,adapters/*' --skip-covered --show-missing --fail-under=100
 
 check: .venv/ready-dev
 	@$(BIN)/ruff check .
