@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from gateway.fields import Duration, Flag, Network, Pace, Rate, RateField, Secrets, Settings, Size
 from gateway.model import (
@@ -59,6 +59,14 @@ class SourceSettings(Settings):
     max_body: Size | None = None
     gzip: Flag = False
     allow_from: Sequence[Network] = ()
+
+    @field_validator("allow_from")
+    @classmethod
+    def _somebody(cls, networks: Sequence[Network]) -> Sequence[Network]:
+        # An empty list must not come to mean everybody: it is what is left when the last network is taken out.
+        if not networks:
+            raise ValueError("is empty; name a network, or leave the key out to take any address")
+        return networks
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,12 @@ RECEIVED = Counter("tocsin_events_received", "Events safe on disk", ["source"], 
 DUPLICATES = Counter(
     "tocsin_events_duplicate", "Events the sender had already delivered", ["source"], registry=REGISTRY
 )
+CREDENTIALS = Counter(
+    "tocsin_credentials_used",
+    "Verified requests, by the place in its list of the credential that fitted",
+    ["source", "place"],
+    registry=REGISTRY,
+)
 REFUSED = Counter("tocsin_requests_refused", "Requests refused, by reason", ["reason"], registry=REGISTRY)
 DECIDED = Counter("tocsin_events_decided", "Events read and decided", ["source"], registry=REGISTRY)
 UNREADABLE = Counter(
