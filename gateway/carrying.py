@@ -89,3 +89,26 @@ class Moving:
         deciding = await self.deciding(ledger, [incident])
         moved = deciding.decide(change, incident)
         return moved, await self.carry_out(ledger, deciding)
+
+
+async def reconsider(ledger: Ledger, moving: Moving, after: str, most: int) -> str:
+    """Hold the next living incidents against rules that have changed: whom they inhibit, when they expire. The last
+    one's id, '' where there are no more."""
+    routing = moving.rules.routing
+    if not after:
+        await ledger.quiet.unmark_all()
+    incidents = await ledger.incidents.living_after(after, most)
+    deciding = Deciding(moving.rules, Known(), moving.now, moving.new_id)
+    for incident in incidents:
+        deciding.expire(incident)
+    pairs = {
+        (mark, incident.id)
+        for incident in incidents
+        for mark in silencing.marks(incident, routing.inhibit, routing.calendars, moving.now)
+    }
+    await ledger.quiet.mark(pairs, ())
+    await ledger.timers.set(list(deciding.outcome.timers.values()))
+    if len(incidents) == most:
+        return incidents[-1].id
+    await ledger.timers.hasten("unmute", None, moving.now)
+    return ""

@@ -412,10 +412,15 @@ class Quiet(Protocol):
 
     async def drop_override(self, id_: str) -> bool: ...
 
-    async def mark(self, marks: Collection[tuple[str, str]], unmarked: Collection[str]) -> None:
+    async def unmark_all(self) -> None: ...
+
+    async def key(self, name: str) -> bytes:
+        """32 random bytes of this database's own under a name: made at the first asking, and the same ever after."""
+
+    async def mark(self, marked: Collection[tuple[str, str]], unmarked: Collection[str]) -> None:
         """(mark, incident) pairs that now hold, and incidents that bear no other mark any more."""
 
-    async def marked(self, marks: Collection[str]) -> dict[str, set[str]]:
+    async def marked(self, named: Collection[str]) -> dict[str, set[str]]:
         """The incidents that bear each of these marks."""
 
 

@@ -39,6 +39,9 @@ CHANGED = Counter("tocsin_incident_changes", "Changes of incidents, by what", ["
 FIRED = Counter("tocsin_timers_fired", "Timers that fired, by kind", ["kind"], registry=REGISTRY)
 DELIVERED = Counter("tocsin_messages_delivered", "Messages the vendor took", ["channel"], registry=REGISTRY)
 ATTEMPTS = Counter("tocsin_delivery_attempts", "Attempts, by receipt", ["channel", "receipt"], registry=REGISTRY)
+HELD = Counter(
+    "tocsin_messages_held", "Messages that a storm budget put into a summary", ["channel"], registry=REGISTRY
+)
 FAILED = Counter("tocsin_deliveries_failed", "Deliveries that became dead letters", ["channel"], registry=REGISTRY)
 FENCED = Counter("tocsin_settlements_fenced", "Settlements refused for a stale token", ["channel"], registry=REGISTRY)
 LAG = Histogram(

@@ -33,7 +33,7 @@ from gateway.contracts import Channel, ChannelSettings, SourceSettings, Surround
 from gateway.errors import BadConfiguration
 from gateway.model import Sent
 from gateway.rules import calendars, matching, routing, syntax, templates
-from gateway.rules.deciding import MOST_LIVING
+from gateway.rules.folding import MOST_LIVING
 from tests.channels.suite import HttpContract, a_message
 
 ROOT = Path(__file__).parent.parent

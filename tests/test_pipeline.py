@@ -14,7 +14,7 @@ import pytest
 from gateway.errors import StoreUnavailable
 from gateway.model import GATEWAY, Alert, Message, Receipt, Ref, Rejected, Retry, Sent, Severity, Unknown
 from gateway.pipeline import Processed
-from gateway.rules.deciding import MOST_LIVING
+from gateway.rules.folding import MOST_LIVING
 from gateway.settling import MOST_CRASHES
 from tests.stage import HOUR, MINUTE, House, Team, stage
 

@@ -209,7 +209,7 @@ class Deciding:
     ) -> tuple[Incident, Plan]:
         read = plan(incident, self.rules.routing, self.now, self.known.overrides)
         if change.what in ("opened", "reopened"):
-            self._expire(incident)
+            self.expire(incident)
         hold = self.hold_on(incident)
         if hold is not None:
             incident = self._muted(self._routed(incident, read), hold)
@@ -242,7 +242,8 @@ class Deciding:
             self.outcome.hidden.add((hold.name, incident.id))
         return replace(incident, muted_by=silencing.words(hold))
 
-    def _expire(self, incident: Incident) -> None:
+    def expire(self, incident: Incident) -> None:
+        """Close it when it has been silent for as long as the rules say."""
         lasts = self.lasts(incident)
         if lasts is not None:
             self.arm(Timer("expire", incident.id, max(incident.fired_at, incident.firing_since) + lasts))

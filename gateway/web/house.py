@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.config import Configuration
+from gateway.contracts import Listener
 from gateway.model import Millis, Receipt
 from gateway.pipeline import Pipeline
 from gateway.store.safe import Safe
@@ -22,7 +23,9 @@ class RefusedFile:
 @dataclass(slots=True)
 class House:
     """`configuration` is swapped whole by a reload. `test` sends a real test message over a channel by name and
-    gives its receipt; None where there is no such channel. `lanes` gives each background task's state."""
+    gives its receipt; None where there is no such channel. `lanes` gives each background task's state.
+    `listener`: the kind and the channel of a name whose people can answer, None for any other. `link_key`: 32 random
+    bytes of this database's own, to sign links with."""
 
     pipeline: Pipeline
     store: Safe
@@ -32,6 +35,8 @@ class House:
     lanes: Callable[[], Mapping[str, str]]
     test: Callable[[str], Awaitable[Receipt | None]]
     wake: Callable[[frozenset[str]], None]
+    listener: Callable[[str], tuple[str, Listener] | None] = lambda _name: None
+    link_key: bytes = b""
     refused: RefusedFile | None = None
     started_at: Millis = 0
     stopping: bool = field(default=False)
