@@ -10,7 +10,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from gateway.model import Because, Change, Incident, Json, Millis, Plan
+from gateway.model import Because, Change, Hold, Incident, Json, Millis, Plan, Target
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -67,6 +67,7 @@ def change_json(change: Change) -> dict[str, Json]:
         "state": change.state,
         "by": change.by,
         "note": change.note,
+        "via": change.via or None,
         "decision": None if change.decision is None else plan_json(change.decision, change.at),
     }
 
@@ -75,7 +76,8 @@ def plan_json(plan: Plan, now: Millis | None = None) -> dict[str, Json]:
     """What the rules decided, and why. `now` is when: the `at` of whoever hears at once (null without it)."""
     return {
         "routes": [_because(because) for because in plan.because],
-        "targets": [{"channel": target.channel, "at": _time(target.at or now)} for target in plan.targets],
+        "targets": [_target(target, now) for target in plan.targets],
+        "holds": [_hold(hold) for hold in plan.holds],
         "configuration": plan.configuration,
     }
 
@@ -114,6 +116,22 @@ def _because(because: Because) -> dict[str, Json]:
         "missed": None if missed is None else {"key": missed.key, "wanted": missed.wanted, "was": missed.was},
     }
     return {**route, "note": because.note} if because.note else route
+
+
+def _target(target: Target, now: Millis | None) -> dict[str, Json]:
+    shape: dict[str, Json] = {"channel": target.channel, "at": _time(target.at or now)}
+    return {**shape, "person": target.person} if target.person else shape
+
+
+def _hold(hold: Hold) -> dict[str, Json]:
+    """What kept whom from being told, and until when; null where no end is known. No `channels`: everybody."""
+    return {
+        "kind": hold.kind,
+        "name": hold.name,
+        "until": _time(hold.until),
+        "channels": list(hold.channels),
+        "reason": hold.reason,
+    }
 
 
 def _time(ms: Millis | None) -> str | None:
