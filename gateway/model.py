@@ -208,15 +208,13 @@ class Target:
     """One channel that shall hear, and the route that asked for it first. `at` is when, 0 for now.
 
     `person`: whose channel it is, where the route named a person, or a rotation or escalation that led to one.
-    `asked`: the name in `to:` that led here. `group`: the values that a route's `group_by` gathers by, as a key;
-    '' where the channel hears of this incident alone."""
+    `asked`: the name in `to:` that led here."""
 
     channel: str
     route: str
     at: Millis = 0
     person: str = ""
-    asked: str = ""
-    group: str = ""
+    asked: str = field(default="", compare=False)
 
 
 HoldKind: TypeAlias = Literal[

@@ -288,6 +288,7 @@ class TestSpeaking:
                 {"name": "all", "matched": True, "missed": None},
             ],
             "targets": [{"channel": "team", "at": "2026-11-20T12:00:00.000Z"}],
+            "holds": [],
             "configuration": "abc",
         }
         assert resolved["routes"] == [{"name": "all", "matched": True, "missed": None, "note": "team has heard of it"}]

@@ -18,7 +18,7 @@ from gateway.store.driver import Connection, Prepared, among, listed
 from gateway.store.schema import keys, marks, overrides, silences
 
 _IN_FORCE = sa.and_(silences.c.until > sa.bindparam("now"), silences.c.ended_at.is_(None))
-_SILENCES = Prepared(sa.select(silences).where(_IN_FORCE).order_by(silences.c.id))
+_SILENCES = Prepared(sa.select(silences).where(_IN_FORCE).order_by(silences.c.until))
 _SILENCE = Prepared(sa.select(silences).where(silences.c.id == sa.bindparam("silence")))
 _ADD_SILENCE = Prepared(sa.insert(silences))
 _END_SILENCE = Prepared(
@@ -28,7 +28,7 @@ _END_SILENCE = Prepared(
     )
     .values(ended_at=sa.bindparam("now"))
 )
-_OVERRIDES = Prepared(sa.select(overrides).where(overrides.c.end > sa.bindparam("after")).order_by(overrides.c.id))
+_OVERRIDES = Prepared(sa.select(overrides).where(overrides.c.end > sa.bindparam("after")).order_by(overrides.c.end))
 _ADD_OVERRIDE = Prepared(sa.insert(overrides))
 _DROP_OVERRIDE = Prepared(sa.delete(overrides).where(overrides.c.id == sa.bindparam("override")))
 _MARK = Prepared(insert(marks).on_conflict_do_nothing())
