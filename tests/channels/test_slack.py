@@ -35,9 +35,15 @@ def webhook(transport: httpx2.AsyncBaseTransport, url: str = WEBHOOK) -> slack.W
     return slack.connect(settings, Surroundings(name="ops", transport=transport))
 
 
-def bot(transport: httpx2.AsyncBaseTransport, **changes: Any) -> slack.Webhook | slack.Bot:
+def bot_settings(**changes: Any) -> slack.Settings:
     written = {"kind": "slack", "bot_token": TOKEN, "channel": "#ops", "api_url": API, **changes}
-    return slack.connect(slack.Settings.model_validate(written), Surroundings(name="ops", transport=transport))
+    return slack.Settings.model_validate(written)
+
+
+def bot(transport: httpx2.AsyncBaseTransport, **changes: Any) -> slack.Bot:
+    channel = slack.connect(bot_settings(**changes), Surroundings(name="ops", transport=transport))
+    assert isinstance(channel, slack.Bot)
+    return channel
 
 
 async def posted(fake: FakeSlack) -> Ref:
@@ -82,7 +88,7 @@ class TestSettings:
             ({"webhook_url": "hooks.slack.example" + HOOK}, "must start with https:// or http://"),
             ({"bot_token": TOKEN + " \n", "channel": "C1"}, "is no token of Slack's"),
             ({"bot_token": TOKEN, "channel": "ops team"}, "the channel's id, such as C0123ABC, or its #name"),
-            ({"webhook_url": WEBHOOK, "signing_secret": "s3cr3t"}, "Extra inputs are not permitted"),
+            ({"webhook_url": WEBHOOK, "signing_secret": "s3cr3t"}, "signing_secret goes with bot_token"),
             ({"webhook_url": WEBHOOK, "api_url": "slack.com"}, "must start with https:// or http://"),
         ],
     )
@@ -268,6 +274,7 @@ class TestBot:
         assert await posted(fake) == {
             "channel": "C0OPS",
             "ts": "1795176000.000001",
+            "team": "T0OURS",
             "permalink": "https://tocsin-test.slack.com/archives/C0OPS/p1795176000000001",
         }
         assert fake.calls[0].headers["authorization"] == f"Bearer {TOKEN}"
@@ -417,7 +424,7 @@ class TestBot:
     async def test_a_permalink_that_fails_changes_nothing(self, status: int, body: str) -> None:
         fake = FakeSlack()
         fake.trouble("chat.getPermalink", status, body)
-        assert await posted(fake) == {"channel": "C0OPS", "ts": "1795176000.000001"}
+        assert await posted(fake) == {"channel": "C0OPS", "ts": "1795176000.000001", "team": "T0OURS"}
 
     async def test_a_permalink_that_never_comes_does_not_hold_the_message(
         self, monkeypatch: pytest.MonkeyPatch
@@ -435,8 +442,8 @@ class TestBot:
             transport=httpx2.MockTransport(line),
             headers={"authorization": f"Bearer {TOKEN}"},
         )
-        receipt = await slack.Bot("#ops", API, wire, (), patience=0.05).send(a_message(), {})
-        assert receipt == Sent({"channel": "C0OPS", "ts": "1795176000.000001"})
+        receipt = await slack.Bot(bot_settings(), wire, (), patience=0.05).send(a_message(), {})
+        assert receipt == Sent({"channel": "C0OPS", "ts": "1795176000.000001", "team": "T0OURS"})
 
     async def test_a_place_that_no_address_can_hold_is_not_posted_again(self) -> None:
         fake = FakeSlack()

@@ -157,10 +157,34 @@ async def test_what_is_over_already_wakes_nobody() -> None:
     assert fake.told == [KIM]
 
 
-async def test_a_resolve_is_called_to_whom_the_problem_was() -> None:
+@pytest.mark.parametrize(
+    ("via", "occasions"),
+    [
+        ("voice", ["resolved", "steadied", "acknowledged", "noted", "assigned", "muted", "linked", "eased"]),
+        ("sms", ["noted", "assigned", "muted", "linked", "eased"]),
+    ],
+)
+async def test_no_phone_rings_for_what_wakes_nobody(via: str, occasions: list[Any]) -> None:
     fake = FakeTwilio()
-    await twilio(fake, via="voice").send(a_change(occasion="resolved", state="resolved"), {"sid": {KIM: "CA1"}})
+    for occasion in occasions:
+        receipt = await twilio(fake, via=via).send(a_change(occasion=occasion), {"sid": {KIM: "CA1"}})
+        assert receipt == Sent({"sid": {KIM: "CA1"}}, f"{occasion}: no reason to ring")
+    assert fake.sent == []
+
+
+@pytest.mark.parametrize("via", ["voice", "sms"])
+@pytest.mark.parametrize("occasion", ["opened", "worsened", "reopened", "reminded", "escalated", "unanswered"])
+async def test_a_phone_rings_for_whoever_must_act(via: str, occasion: Any) -> None:
+    fake = FakeTwilio()
+    await twilio(fake, via=via).send(a_change(occasion=occasion), {"sid": {KIM: "CA1"}})
     assert fake.told == [KIM]
+
+
+async def test_a_text_says_that_it_is_over_or_taken_on() -> None:
+    fake = FakeTwilio()
+    for occasion in ("resolved", "acknowledged", "steadied"):
+        await twilio(fake).send(a_change(occasion=occasion), {"sid": {KIM: "SM1"}})
+    assert fake.told == [KIM, KIM, KIM]
 
 
 @pytest.mark.parametrize("via", ["sms", "voice"])
