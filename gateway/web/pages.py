@@ -36,6 +36,7 @@ dl{display:grid;grid-template-columns:auto 1fr;gap:4px 14px;margin:0 0 20px}
 dt{color:var(--soft)}
 dd{margin:0;overflow-wrap:anywhere}
 p{margin:0 0 16px;overflow-wrap:anywhere}
+:lang(ko){word-break:keep-all}
 p:last-child{margin:0}
 button{width:100%;min-height:56px;border:0;border-radius:10px;background:var(--go);color:#fff;font:inherit;
 font-size:19px;font-weight:600;cursor:pointer}
