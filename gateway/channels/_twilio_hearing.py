@@ -63,11 +63,15 @@ def signature(auth_token: str, url: str, pairs: Collection[tuple[str, str]]) -> 
 
 def _written(url: str) -> Iterator[str]:
     """The address without its port and with it: which of them Twilio signs depends on its mood and on the scheme."""
-    parts = urllib.parse.urlsplit(url)
+    yield url
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:  # a public_url that is none: nothing can be signed for it
+        return
     host = parts.netloc.rpartition("@")[2]
     bare = re.sub(r":[0-9]+$", "", host)
     port = 443 if parts.scheme == "https" else 80
-    for netloc in dict.fromkeys((host, bare, f"{bare}:{port}")):
+    for netloc in (bare, f"{bare}:{port}"):
         # The rest stays as it was written, for that is what was signed.
         yield url.replace(parts.netloc, netloc, 1)
 

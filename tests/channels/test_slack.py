@@ -23,7 +23,7 @@ from gateway.channels._http import Wire
 from gateway.contracts import Surroundings
 from gateway.fields import Rate
 from gateway.model import Receipt, Ref, Rejected, Retry, Sent, Severity, Unknown
-from tests.channels.suite import ODD_MESSAGES, HttpContract, a_change, a_message, an_incident
+from tests.channels.suite import ODD_MESSAGES, HttpContract, ListenerContract, a_change, a_message, an_incident
 from tests.fakes.slack import HOOK, TOKEN, Call, FakeSlack, wrong_blocks
 
 WEBHOOK = "https://hooks.slack.example" + HOOK
@@ -66,12 +66,15 @@ class TestWebhookContract(HttpContract):
         return FakeSlack().transport
 
 
-class TestBotContract(HttpContract):
-    secrets = (TOKEN,)
+class TestBotContract(HttpContract, ListenerContract):
+    secrets = (TOKEN, "5igning-s3cret")
     harmful = HARMFUL
 
-    def connect(self, transport: httpx2.AsyncBaseTransport) -> slack.Webhook | slack.Bot:
-        return bot(transport)
+    def connect(self, transport: httpx2.AsyncBaseTransport) -> slack.Bot:
+        return bot(transport, signing_secret="5igning-s3cret")
+
+    def listening(self, transport: httpx2.AsyncBaseTransport) -> slack.Bot:
+        return self.connect(transport)
 
     def vendor(self) -> httpx2.AsyncBaseTransport:
         return FakeSlack().transport

@@ -17,7 +17,7 @@ from gateway.channels import telegram
 from gateway.contracts import Surroundings
 from gateway.fields import Rate
 from gateway.model import Receipt, Ref, Rejected, Retry, Sent, Severity, Unknown
-from tests.channels.suite import ODD_MESSAGES, HttpContract, a_change, a_message, an_incident
+from tests.channels.suite import ODD_MESSAGES, HttpContract, ListenerContract, a_change, a_message, an_incident
 from tests.fakes.telegram import TOKEN, BadRequest, FakeTelegram, read_html
 
 API = "https://telegram.example"
@@ -39,12 +39,16 @@ async def posted(fake: FakeTelegram, **changes: Any) -> Ref:
     return receipt.ref
 
 
-class TestContract(HttpContract):
-    secrets = (TOKEN, TOKEN.partition(":")[2])
+class TestContract(HttpContract, ListenerContract):
+    secrets = (TOKEN, TOKEN.partition(":")[2], "our-s3cret")
     harmful = ("<script", " @here", " @channel", "<!", "</b></a>", "<a href='")
 
     def connect(self, transport: httpx2.AsyncBaseTransport) -> telegram.Telegram:
-        return telegram.connect(settings(), Surroundings(name="oncall", transport=transport))
+        here = Surroundings("oncall", "https://alerts.example.com", transport=transport)
+        return telegram.connect(settings(secret_token="our-s3cret"), here)
+
+    def listening(self, transport: httpx2.AsyncBaseTransport) -> telegram.Telegram:
+        return self.connect(transport)
 
     def vendor(self) -> httpx2.AsyncBaseTransport:
         return FakeTelegram().transport

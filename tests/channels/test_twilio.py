@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gateway.channels.twilio import Settings, Twilio, connect
-from gateway.contracts import Channel, Surroundings
+from gateway.contracts import Surroundings
 from gateway.fields import Rate
 from gateway.model import Receipt, Rejected, Retry, Sent, Unknown
-from tests.channels.suite import HttpContract, a_change, a_message
+from tests.channels.suite import HttpContract, ListenerContract, a_change, a_message
 from tests.fakes.twilio import FakeTwilio
 
 KIM, LEE, PARK = "+821011112222", "+821033334444", "+14155550100"
 ACCOUNT = FakeTwilio.account
+PUBLIC = "https://alerts.example.com"
 FACTS: dict[str, Any] = {
     "kind": "twilio",
     "account_sid": ACCOUNT,
@@ -37,21 +38,27 @@ def twilio(fake: FakeTwilio, **keys: Any) -> Twilio:
     return connect(settings(**keys), Surroundings("oncall-sms", transport=fake.transport))
 
 
-class TestSms(HttpContract):
+class TestSms(HttpContract, ListenerContract):
     secrets: ClassVar[tuple[str, ...]] = ("t0ken", KIM, KIM[1:])
 
-    def connect(self, transport: httpx2.AsyncBaseTransport) -> Channel:
-        return connect(settings(), Surroundings("oncall-sms", transport=transport))
+    def connect(self, transport: httpx2.AsyncBaseTransport) -> Twilio:
+        return connect(settings(), Surroundings("oncall-sms", PUBLIC, transport=transport))
+
+    def listening(self, transport: httpx2.AsyncBaseTransport) -> Twilio:
+        return self.connect(transport)
 
     def vendor(self) -> httpx2.AsyncBaseTransport:
         return FakeTwilio().transport
 
 
-class TestVoice(HttpContract):
+class TestVoice(HttpContract, ListenerContract):
     secrets: ClassVar[tuple[str, ...]] = ("t0ken", KIM, KIM[1:])
 
-    def connect(self, transport: httpx2.AsyncBaseTransport) -> Channel:
-        return connect(settings(via="voice", when_unknown="let_be"), Surroundings("call", transport=transport))
+    def connect(self, transport: httpx2.AsyncBaseTransport) -> Twilio:
+        return connect(settings(via="voice", when_unknown="let_be"), Surroundings("call", PUBLIC, transport=transport))
+
+    def listening(self, transport: httpx2.AsyncBaseTransport) -> Twilio:
+        return self.connect(transport)
 
     def vendor(self) -> httpx2.AsyncBaseTransport:
         return FakeTwilio().transport
