@@ -5,7 +5,6 @@ Pure: the incident, the routes and the hour in, a Plan out. `explain` shows the 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Final
@@ -14,7 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from gateway.fields import Duration, Flag, Settings, Texts
 from gateway.model import GATEWAY, Because, Incident, Millis, Missed, Plan, Target
-from gateway.rules.calendars import CalendarSettings, choice, located, suggestion
+from gateway.rules.calendars import CalendarSettings, located
 from gateway.rules.documents import Place
 from gateway.rules.escalation import EscalationSettings
 from gateway.rules.lifecycle import MOST_MOVES
@@ -28,7 +27,6 @@ DEFAULT: Final = "default"
 
 LONGEST_GROUP_WAIT: Final[Millis] = 3_600_000
 SHORTEST_REPEAT: Final[Millis] = 1_000
-_SHOWABLE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 def _somebody(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -122,33 +120,6 @@ def plan(incident: Incident, routing: Routing, now: Millis) -> Plan:
     return Plan(tuple(targets.values()), tuple(because), routing.configuration, unrouted)
 
 
-def unknown_names(
-    routes: Sequence[RouteSettings],
-    default: Sequence[str],
-    channels: Collection[str],
-    calendars: Collection[str],
-) -> list[tuple[Place, str]]:
-    """What these names do not mean: each place in the file with a sentence, in the file's order.
-
-    `channels` are all names that `to` may say, sleeping ones too."""
-    wrong: list[tuple[Place, str]] = []
-    owners: dict[str, int] = {}
-    for number, route in enumerate(routes):
-        here: Place = ("routes", number)
-        first = owners.setdefault(name_of(route, number), number)
-        if first != number:
-            wrong.append(((*here, "name"), f"is the name of routes.{first} already; give each route its own"))
-        wrong += [((*here, "match", *place), what) for place, what in unknown_calendars(route.match, calendars)]
-        wrong += [((*here, "to", *place), what) for place, what in _unknown("channel", route.to, channels)]
-    wrong += [(("default", *place), what) for place, what in _unknown("channel", default, channels)]
-    return wrong
-
-
-def unknown_calendars(match: Match, calendars: Collection[str]) -> list[tuple[Place, str]]:
-    """The calendars that a match names and nobody configured, each with its place in the block."""
-    return [(place, _no_such("calendar", name, calendars)) for place, name in match.calendars if name not in calendars]
-
-
 def _take(name: str, to: Sequence[str], incident: Incident, routing: Routing, targets: dict[str, Target]) -> Because:
     """Add whoever of `to` can hear. Where nobody can, the route counts as not matched, so that another may take it."""
     failing = incident.labels.get("channel") if incident.source == GATEWAY else None
@@ -167,13 +138,3 @@ def _why_not(channel: str, failing: str | None, sleeping: Collection[str]) -> st
     if channel in sleeping:
         return "sleeps: it is optional and not set"
     return "is the channel that fails" if channel == failing else ""
-
-
-def _unknown(what: str, names: Sequence[str], known: Collection[str]) -> list[tuple[Place, str]]:
-    return [((number,), _no_such(what, name, known)) for number, name in enumerate(names) if name not in known]
-
-
-def _no_such(what: str, name: str, known: Collection[str]) -> str:
-    # What is no name may be an address with a credential in it, written where a channel's name belongs.
-    said = f"unknown {what} '{name}'" if _SHOWABLE.fullmatch(name) else f"names no {what}"
-    return said + (suggestion(name, known) or f"; {choice(what, known)}")
