@@ -87,7 +87,7 @@ def loops(named: Mapping[str, Sequence[tuple[Place, str]]]) -> list[tuple[Place,
                 done.add(last)
                 del way[last]
             elif name in way:
-                found.append((place, f"loops: {_way_round(list(way), name)}; let the last of them name somebody else"))
+                found.append((place, f"loops: {_way_round(list(way), name)}; let one of them name somebody else"))
             elif name not in done:
                 way[name] = iter(named[name])
     return found

@@ -52,7 +52,7 @@ _ALERTS: Final = (
     ("tests", _EACH, "sequence", _EACH, "alert"),
     ("tests", _EACH, "sequence", _EACH, "resolve"),
 )
-_LISTED: Final = {"routes": "route", "mutes": "mute", "inhibit": "inhibit", "tests": "test"}
+_LISTED: Final = {"routes": "route", "mutes": "mute", "inhibit": "rule", "tests": "test"}
 _SHOWABLE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -129,12 +129,13 @@ def _listed_twice(tree: Mapping[str, Value]) -> Wrong:
     wrong: Wrong = []
     for block, what in _LISTED.items():
         owners: dict[str, int] = {}
-        for place, entry in _at(tree, (block, _EACH)):
-            number, name = int(place[-1]), entry.get("name") if isinstance(entry, dict) else None
+        entries = tree.get(block)
+        for number, entry in enumerate(entries if isinstance(entries, list) else ()):
+            name = entry.get("name") if isinstance(entry, dict) else None
             first = owners.setdefault(name if isinstance(name, str) and name else f"{what} {number}", number)
             if first != number:
                 said = f"is the name of {block}.{first} already; give each {what} its own"
-                wrong.append(((*place, "name"), said))
+                wrong.append(((block, number, "name"), said))
     return wrong
 
 
