@@ -45,9 +45,8 @@ def _asleep(configuration: Configuration) -> Iterator[str]:
             yield f"{what} {name} sleeps until {_listed(waits)} {'is' if len(waits) == 1 else 'are'} set"
     for name, person in configuration.routing.people.items():
         if not any(channel in configuration.channels for channel in person.channels):
-            only = len(person.channels) == 1
-            none = f"{person.channels[0]} sleeps" if only else f"{_listed(person.channels)} all sleep"
-            yield f"person {name} cannot be reached: {none}"
+            verb = "sleeps" if len(person.channels) == 1 else "sleep"
+            yield f"person {name} cannot be reached: {_listed(person.channels)} {verb}"
 
 
 def _left_out(configuration: Configuration) -> Iterator[str]:
