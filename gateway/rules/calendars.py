@@ -186,6 +186,8 @@ class CalendarSettings(Settings):
         return self
 
     def _is_excepted(self, begin: Millis, end: Millis) -> bool:
+        if end - begin > (len(self.closed_days) + 1) * _DAY:
+            return False
         first, last = (_wall(instant, self.time_zone).date() for instant in (begin, end - 1))
         return all(first + dt.timedelta(days=day) in self.closed_days for day in range((last - first).days + 1))
 

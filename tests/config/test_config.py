@@ -551,8 +551,8 @@ _WORDS = st.sampled_from(
         slack email notion webhook telegram apprise to match severity >=error during night time_zone Asia/Seoul weekly
         days mon-fri from 09:00 labels templates pace 1/s timeout 5s properties Date occurred_at url ${X} ${ ${EMPTY}
         $${X} ${file:/nonexistent} https://x.example/ chat_id -100123 port 25 unauthenticated public_url ? . not
-        channels quiet below members layers handoff every day overrides member for start steps after repeat same when mute
-        alert sequence at acknowledge resolve expect nobody now never a cooldown group_by group_wait flap reason""",
+        channels quiet below members layers handoff every day overrides member for start steps after repeat same when
+        mute alert sequence at acknowledge resolve expect nobody now never cooldown group_by group_wait flap reason""",
     )
 )
 _TREES = st.recursive(
