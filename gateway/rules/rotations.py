@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from gateway.fields import Settings, Texts
-from gateway.rules.calendars import Date, Hour, Moment, TimeZone
+from gateway.rules.calendars import Date, Hour, Moment, TimeZone, instant, located
+from gateway.rules.documents import Place
+
+_DAY_MINUTES = 1_440
 
 
 def _somebody(members: tuple[str, ...]) -> tuple[str, ...]:
@@ -35,6 +38,17 @@ class HandoffSettings(Settings):
     every: Literal["day", "week"] = "week"
     day: Annotated[int, BeforeValidator(read_weekday)] = 0
     at: Hour = 9 * 60
+
+    @model_validator(mode="after")
+    def _fits(self) -> HandoffSettings:
+        wrong: list[tuple[Place, str]] = []
+        if self.every == "day" and "day" in self.model_fields_set:
+            wrong.append((("day",), "says nothing where it is handed on every day; remove it"))
+        if self.at == _DAY_MINUTES:
+            wrong.append((("at",), "is the end of a day; write 00:00"))
+        if wrong:
+            raise located("handoff", wrong)
+        return self
 
 
 class OverrideSettings(Settings):
@@ -66,6 +80,24 @@ class RotationSettings(Settings):
     start: Date | None = None
     layers: tuple[LayerSettings, ...] = ()
     overrides: tuple[OverrideSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _fits(self) -> RotationSettings:
+        if not self.members and not self.layers:
+            raise ValueError("has no members; name at least one person")
+        wrong: list[tuple[Place, str]] = [
+            ((key,), "stands beside layers; move it into a layer")
+            for key in ("members", "handoff", "start")
+            if self.layers and key in self.model_fields_set
+        ]
+        wrong += [
+            (("overrides", number, "to"), "is not after its beginning")
+            for number, override in enumerate(self.overrides)
+            if instant(override.to, self.time_zone) <= instant(override.from_, self.time_zone)
+        ]
+        if wrong:
+            raise located("rotation", wrong)
+        return self
 
 
 def on_call(*_a: object) -> object | None:  # PROVISIONAL
