@@ -85,6 +85,7 @@ class Email:
     people stand in it as hashes."""
 
     edits = False
+    links = True
     width = 1
     unknown_again: int | None = None
 
