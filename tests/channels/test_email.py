@@ -505,6 +505,12 @@ async def test_what_can_be_done_stands_in_both_halves(custom: str | None) -> Non
     assert "Silence" not in plain + rich  # there is no link for it
 
 
+async def test_a_link_without_a_name_is_called_by_what_it_does() -> None:
+    plain, rich = halves(await sent(a_message(actions=(Action("resolve", "", "https://a.example/links/x"),))))
+    assert plain.endswith("\nresolve: https://a.example/links/x\n")
+    assert ">resolve</a>" in rich
+
+
 async def test_where_nothing_can_be_done_there_are_no_links() -> None:
     plain, rich = halves(await sent(a_message(url="")))
     assert "/links/" not in plain + rich
