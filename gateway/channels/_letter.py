@@ -155,7 +155,7 @@ def _prose(text: str) -> str:
 
 def _links(message: Message) -> list[str]:
     """What can be done from here, a line each: mail can only hold links."""
-    return [f"{action.label}: {action.url}" for action in message.actions if action.url]
+    return [f"{action.label or action.verb}: {action.url}" for action in message.actions if action.url]
 
 
 def _button(message: Message) -> str:
@@ -166,7 +166,9 @@ def _button(message: Message) -> str:
 
 def _actions(message: Message) -> str:
     """Each opens a page with one button: following a link changes nothing, for scanners follow every link."""
-    shown = [_link(action.url, action.label, _VERBS[action.verb]) for action in message.actions if action.url]
+    shown = [
+        _link(action.url, action.label or action.verb, _VERBS[action.verb]) for action in message.actions if action.url
+    ]
     return f'<p style="margin:18px 0 0">{" ".join(shown)}</p>' if shown else ""
 
 
