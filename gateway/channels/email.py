@@ -85,7 +85,6 @@ class Email:
     people stand in it as hashes."""
 
     edits = False
-    links = True
     width = 1
     unknown_again: int | None = None
     # Whoever reads a letter can act on it, by links alone: nothing comes back over this channel itself.
