@@ -30,6 +30,30 @@ _TAGS: Final = {
     "en": ("INFO", "WARNING", "ERROR", "CRITICAL", "EMERGENCY", "RESOLVED", "ACKNOWLEDGED", "TEST", "Open"),
     "ko": ("정보", "경고", "오류", "심각", "긴급", "해결됨", "확인됨", "테스트", "열기"),
 }
+_TOLD: Final = {
+    "en": {
+        "noted": "NOTE",
+        "assigned": "ASSIGNED",
+        "escalated": "ESCALATED",
+        "reminded": "STILL OPEN",
+        "unanswered": "NOBODY ANSWERED",
+        "muted": "MUTED",
+        "unmuted": "STILL OPEN",
+        "flapping": "FLAPPING",
+        "steadied": "STEADY",
+    },
+    "ko": {
+        "noted": "메모",
+        "assigned": "담당 지정",
+        "escalated": "상위 호출",
+        "reminded": "미해결",
+        "unanswered": "응답 없음",
+        "muted": "알림 중지",
+        "unmuted": "미해결",
+        "flapping": "불안정",
+        "steadied": "안정됨",
+    },
+}
 _BARS: Final = {
     Severity.INFO: "#1565c0",
     Severity.WARNING: "#f9a825",
@@ -98,6 +122,8 @@ def _tag(message: Message) -> str:
             return tags[7]
         case _:
             return tags[message.incident.severity]
+        case _:
+            return _TOLD[message.language][message.occasion]
 
 
 def _bounded(message: Message) -> Message:
