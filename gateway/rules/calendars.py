@@ -180,7 +180,9 @@ class CalendarSettings(Settings):
     @cached_property
     def spans(self) -> tuple[tuple[Millis, Millis], ...]:
         """`dates` as instants, each from the first up to, and without, the second."""
-        return tuple((_instant(span.from_, self.time_zone), _instant(span.to, self.time_zone)) for span in self.dates)
+        return tuple(
+            (instant_of(span.from_, self.time_zone), instant_of(span.to, self.time_zone)) for span in self.dates
+        )
 
     @cached_property
     def closed_days(self) -> frozenset[dt.date]:
@@ -189,7 +191,7 @@ class CalendarSettings(Settings):
 
 def is_open(calendar: CalendarSettings, now: Millis) -> bool:
     """Whether the calendar is open at this instant."""
-    wall = _wall(now, calendar.time_zone)
+    wall = wall_clock(now, calendar.time_zone)
     if calendar.closed_days and wall.date() in calendar.closed_days:
         return False
     weekday, minute = wall.weekday(), wall.hour * 60 + wall.minute
@@ -202,7 +204,7 @@ def next_boundary(calendar: CalendarSettings, now: Millis) -> Millis | None:
     """The next instant after `now` at which it opens or closes; None where it never does again."""
     state = is_open(calendar, now)
     for day in _days_to_look_at(calendar, now):
-        for instant in sorted(_edges(calendar, day * _DAY)):
+        for instant in sorted(edges(calendar, day * _DAY)):
             if instant > now and is_open(calendar, instant) != state:
                 return instant
     return None
@@ -222,11 +224,13 @@ def _span_of_days(word: str) -> Iterator[int]:
     yield from ((begin + step) % 7 for step in range(length + 1))
 
 
-def _instant(moment: dt.datetime, zone: ZoneInfo) -> Millis:
+def instant_of(moment: dt.datetime, zone: ZoneInfo) -> Millis:
+    """A moment of this zone where it names none; the first where it comes twice."""
     return ((moment if moment.tzinfo else moment.replace(tzinfo=zone)) - _EPOCH) // _MS
 
 
-def _wall(instant: Millis, zone: ZoneInfo) -> dt.datetime:
+def wall_clock(instant: Millis, zone: ZoneInfo) -> dt.datetime:
+    """What the clock on the wall shows, to the second."""
     return dt.datetime.fromtimestamp(instant // 1000, zone)
 
 
@@ -242,20 +246,20 @@ def _days_to_look_at(calendar: CalendarSettings, now: Millis) -> Iterable[int]:
     return sorted(day for day in days if now // _DAY <= day <= _LAST_DAY)
 
 
-def _edges(calendar: CalendarSettings, start: Millis) -> Iterator[Millis]:
+def edges(calendar: CalendarSettings, start: Millis) -> Iterator[Millis]:
     """The instants within a day from `start` at which the answer may change."""
     zone = calendar.time_zone
     minutes = {0, *(minute % _DAY_MINUTES for hours in calendar.weekly for minute in (hours.from_, hours.to))}
-    first = _wall(start, zone).replace(hour=0, minute=0, second=0, tzinfo=None)
+    first = wall_clock(start, zone).replace(hour=0, minute=0, second=0, tzinfo=None)
     walls = (first + dt.timedelta(days=day, minutes=minute) for day in (-1, 0, 1, 2) for minute in minutes)
-    instants = {_instant(wall.replace(fold=fold), zone) for wall in walls for fold in (0, 1)}
+    instants = {instant_of(wall.replace(fold=fold), zone) for wall in walls for fold in (0, 1)}
     instants.update(edge for span in calendar.spans for edge in span)
     if _offset(start, zone) != _offset(start + _DAY, zone):
-        instants.add(_transition(start, start + _DAY, zone))
+        instants.add(transition(start, start + _DAY, zone))
     return (instant for instant in instants if start <= instant < start + _DAY)
 
 
-def _transition(before: Millis, after: Millis, zone: ZoneInfo) -> Millis:
+def transition(before: Millis, after: Millis, zone: ZoneInfo) -> Millis:
     """The first instant of the new distance from UTC. The database only tells the distance at an instant."""
     old = _offset(before, zone)
     while after - before > 1:
@@ -265,4 +269,4 @@ def _transition(before: Millis, after: Millis, zone: ZoneInfo) -> Millis:
 
 
 def _offset(instant: Millis, zone: ZoneInfo) -> dt.timedelta | None:
-    return _wall(instant, zone).utcoffset()
+    return wall_clock(instant, zone).utcoffset()
