@@ -3,7 +3,7 @@ silence what they know of; and what a vendor reports of a message."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.carrying import Moving
@@ -20,6 +20,8 @@ from gateway.telemetry import CHANGED, logger
 
 log = logger()
 
+LINKS = "links"
+"""Where the marks of links that were followed are kept, among the senders' keys."""
 KEY_KEPT: Millis = 7 * 86_400_000
 MOST_MEMBERS = 500
 NEWEST_LOOKED_AT = 20
@@ -31,8 +33,6 @@ _DONE: Mapping[str, str] = {
     "assign": "Assigned",
     "silence": "Silenced",
 }
-
-Agrees = Callable[[Mapping[str, Json], Ref], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +58,27 @@ class Answering:
         self._check(wish)
         return await self._act(ledger, [incident], wish)
 
-    async def pressed(self, ledger: Ledger, channel: str, pressed: Pressed, agrees: Agrees) -> Answered:
-        """A button, a reply, a keypress: only about what was said there, and each only once."""
+    async def pressed(self, ledger: Ledger, channel: str, pressed: Pressed, meant: Delivery | None) -> Answered:
+        """A button, a reply, a keypress: about what was `meant` by it, and each only once."""
         if not await self._burn(ledger, f"callbacks/{channel}", pressed.key):
             return Answered((), "")
-        delivery = await self._meant(ledger, channel, pressed, agrees)
-        if delivery is None:
+        if meant is None:
             log.warning(
                 "press refused", channel=channel, subject=pressed.subject, reason="nothing was said of it there"
             )
             return Answered((), "Nothing that was said here is meant by that.")
-        wish = Act(pressed.verb, pressed.by, via=channel)
-        return await self._politely(ledger, await self._subjects(ledger, delivery), wish)
+        wish = Act(pressed.verb, self._who(channel, meant, pressed.by), via=channel)
+        return await self._politely(ledger, await self._subjects(ledger, meant), wish)
 
-    async def follow(self, ledger: Ledger, link: Link, key: str, by: str) -> Answered:
-        """A link of a letter, once. Raises Conflict where it was used, NotFound where its subject is gone."""
-        if not await self._burn(ledger, "links", key):
-            raise Conflict("This link has been used.")
+    async def follow(self, ledger: Ledger, link: Link, key: str) -> Answered:
+        """A link of a letter, once. Raises Conflict("used") where it was, NotFound where its subject is gone."""
+        if not await self._burn(ledger, LINKS, key):
+            raise Conflict("used")
         delivery = await ledger.outbox.get(link.delivery)
         if delivery is None:
             raise NotFound("There is no such incident any more.")
-        return await self._politely(
-            ledger, await self._subjects(ledger, delivery), Act(link.verb, by, via=delivery.channel)
-        )
+        wish = Act(link.verb, self._who(link.channel, delivery, link.channel), via=link.channel)
+        return await self._politely(ledger, await self._subjects(ledger, delivery), wish)
 
     async def reported(self, ledger: Ledger, channel: str, reported: Reported) -> frozenset[str]:
         """What became of a message. One that did not reach its person goes to the next of his channels at once."""
@@ -217,13 +215,18 @@ class Answering:
             channels |= await self.moving.carry_out(ledger, deciding)
         return Answered(tuple(incidents), _line(wish, incidents), channels)
 
-    async def _meant(self, ledger: Ledger, channel: str, pressed: Pressed, agrees: Agrees) -> Delivery | None:
+    def _who(self, channel: str, delivery: Delivery, otherwise: str) -> str:
+        """As people know them: whose channel it is, where it is one person's."""
+        owners = [name for name, person in self.moving.rules.routing.people.items() if channel in person.channels]
+        return delivery.person or (owners[0] if len(owners) == 1 else otherwise)
+
+    async def meant(self, ledger: Ledger, channel: str, pressed: Pressed) -> Delivery | None:
         """The delivery of this channel that a press is about: the one whose message it was, the one with this number,
         or the newest told to this address."""
         if pressed.subject:
             found = (await ledger.outbox.of([pressed.subject])).get(pressed.subject, [])
             here = [delivery for delivery in found if delivery.channel == channel and delivery.said]
-            return here[0] if here and await agrees(pressed.where, here[0].ref) else None
+            return here[0] if here else None
         if pressed.number is not None:
             incident = await ledger.incidents.find(str(pressed.number))
             found = (await ledger.outbox.of([incident.id])).get(incident.id, []) if incident is not None else []

@@ -269,9 +269,23 @@ class Listener(Protocol):
     def hear(self, call: Call) -> Heard:
         """Verify and read one callback. Raises BadCredential for what is forged or too late. Pure."""
 
+    async def agrees(self, where: Mapping[str, Json], ref: Ref) -> bool:
+        """Whether what was pressed `where` is the message that `ref` names: something that we said there.
+
+        False as well where it cannot be known now. May ask the vendor once, with little patience."""
+
     async def reply(self, heard: Heard, text: str) -> Reply:
         """Tell whoever pressed what came of it, `text` in one line (may be ''): in the answer itself, or by a call
         of the vendor's API. Never raises for what the vendor does."""
+
+
+@runtime_checkable
+class Announcer(Protocol):
+    """A listener that must tell its vendor where to call."""
+
+    async def announce(self) -> Receipt:
+        """Tell the vendor our address for callbacks; again and again does no harm. Sent at once where there is
+        nothing to tell. Never raises for what the vendor does."""
 
 
 # --- the safe -----------------------------------------------------------------------------------------

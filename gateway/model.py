@@ -9,7 +9,7 @@ durations; what people see is RFC 3339, made at the edge. An empty string means 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -251,7 +251,7 @@ class Plan:
     `started`: escalations whose first step is among the targets; their next steps are timers."""
 
     targets: tuple[Target, ...]
-    because: tuple[Because, ...]
+    because: Sequence[Because]
     configuration: str
     unrouted: bool = False
     holds: tuple[Hold, ...] = ()

@@ -16,8 +16,9 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
-from gateway.answering import Agrees, Answered, Answering
+from gateway.answering import Answered, Answering
 from gateway.batch import Batch
 from gateway.carrying import Moving, reconsider
 from gateway.contracts import Accepted, Adapter, Keep, Ledger, Pressed, Reported, Store
@@ -28,9 +29,11 @@ from gateway.model import (
     Action,
     Event,
     Incident,
+    Json,
     Message,
     Millis,
     Receipt,
+    Ref,
     Rejected,
     Retry,
     Sent,
@@ -48,8 +51,11 @@ __all__ = ["LEASE_BEYOND_PATIENCE", "Pipeline", "Processed", "Turn", "fit"]
 
 log = logger()
 
+Agrees: TypeAlias = Callable[[str, Mapping[str, Json], Ref], Awaitable[bool]]
+
 SENDER_ID_KEPT: Millis = 7 * 86_400_000
 SAME_BODY_KEPT: Millis = 86_400_000
+VERBS: tuple[links.LinkVerb, ...] = ("acknowledge", "resolve", "silence")
 LINK_LASTS: Millis = 3 * 86_400_000
 CONSIDERED_AT_ONCE = 500
 
@@ -67,7 +73,8 @@ class Pipeline:
 
     `rules` is swapped whole by a reload. `crowded` names sources with too many living incidents. `arrived` is
     set when there is something to process, `rings` when a timer may be due sooner than was known; `woken` is told
-    which channels have something to say. `link_key` signs links."""
+    which channels have something to say. `link_key` signs links. `agrees`: whether what was pressed in a channel is
+    the message that a ref names."""
 
     def __init__(
         self,
@@ -89,6 +96,7 @@ class Pipeline:
         self.rings = asyncio.Event()
         self.woken: Callable[[frozenset[str]], None] = lambda _channels: None
         self.link_key = b""
+        self.agrees: Agrees = _nothing_agrees
 
     async def receive(self, event: Event, keep: Keep) -> Accepted:
         """Put the event on disk, once. Raises StoreUnavailable."""
@@ -180,10 +188,10 @@ class Pipeline:
         """What can be done from a message, where somebody would hear of it."""
         if not outlet.listens:
             return ()
-        expires = self.now() + LINK_LASTS
+        subject, delivery, expires = claim.incident.id, claim.delivery.id, self.now() + LINK_LASTS
         return tuple(
-            Action(verb, "", self._link(outlet, links.Link(verb, claim.delivery.id, expires)))
-            for verb in ("acknowledge", "resolve", "silence")
+            Action(verb, "", self._link(outlet, links.Link(subject, verb, outlet.name, delivery, expires)))
+            for verb in VERBS
         )
 
     def _link(self, outlet: Outlet, link: links.Link) -> str:
@@ -225,13 +233,17 @@ class Pipeline:
         done = await self._answer(lambda answering, ledger: answering.act(ledger, name, wish))
         return done.incidents[0]
 
-    async def pressed(self, channel: str, pressed: Pressed, agrees: Agrees) -> str:
+    async def pressed(self, channel: str, pressed: Pressed) -> str:
         """What came of a button, a reply or a keypress, in one line; '' where it was taken before."""
-        return (await self._answer(lambda a, ledger: a.pressed(ledger, channel, pressed, agrees))).line
+        meant = await self.store.read(lambda ledger: Answering(self._moving()).meant(ledger, channel, pressed))
+        # Looked at outside of any transaction: a channel may have to ask its vendor where it speaks.
+        if meant is not None and pressed.subject and not await self.agrees(channel, pressed.where, meant.ref):
+            meant = None
+        return (await self._answer(lambda a, ledger: a.pressed(ledger, channel, pressed, meant))).line
 
-    async def follow_link(self, link: links.Link, key: str, by: str) -> str:
-        """As `pressed`, for a link in a letter. Raises Conflict where it was used, NotFound."""
-        return (await self._answer(lambda answering, ledger: answering.follow(ledger, link, key, by))).line
+    async def follow_link(self, link: links.Link, key: str) -> str:
+        """As `pressed`, for a link in a letter. Raises Conflict("used") where it was, NotFound."""
+        return (await self._answer(lambda answering, ledger: answering.follow(ledger, link, key))).line
 
     async def reported(self, channel: str, reported: Reported) -> None:
         """What a vendor tells of a message."""
@@ -307,6 +319,10 @@ class Pipeline:
         await ledger.inbox.finish([], {event.id: why})
         if event.source != GATEWAY:
             await ledger.inbox.add(own.unreadable(event.source, self.new_id(), self.now()))
+
+
+async def _nothing_agrees(_channel: str, _where: Mapping[str, Json], _ref: Ref) -> bool:
+    return False
 
 
 def fit(receipt: Receipt) -> Receipt:

@@ -22,7 +22,7 @@ from gateway.config.watch import Watch
 from gateway.contracts import Channel, Listener
 from gateway.errors import BadConfiguration, StoreUnavailable
 from gateway.explaining import surroundings_of, voice_of
-from gateway.model import GATEWAY, Event, Millis, Receipt, Sent
+from gateway.model import GATEWAY, Event, Json, Millis, Receipt, Ref, Sent
 from gateway.pipeline import LEASE_BEYOND_PATIENCE, Pipeline
 from gateway.plugins import adapters
 from gateway.rules import own, wording
@@ -90,6 +90,7 @@ class Service:
             self.store, adapters(), Rules(configuration.routing), self._clock, new_id, random.random
         )
         self.pipeline.woken = self._wake
+        self.pipeline.agrees = self._agrees
         self.house = House(
             pipeline=self.pipeline,
             store=self.store,
@@ -179,6 +180,10 @@ class Service:
         if entry is None or not isinstance(channel, Listener) or not channel.listens:
             return None
         return entry.kind.name, channel
+
+    async def _agrees(self, name: str, where: Mapping[str, Json], ref: Ref) -> bool:
+        found = self._listener(name)
+        return found is not None and await found[1].agrees(where, ref)
 
     def _wake(self, channels: frozenset[str]) -> None:
         workers.wake_lanes(self._lanes, channels)

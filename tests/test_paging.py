@@ -238,28 +238,29 @@ async def test_a_problem_that_is_open_again_as_another_incident_cannot_be_reopen
 # --- presses ------------------------------------------------------------------------------------------
 
 
-async def agrees(where: Any, ref: Any) -> bool:
+async def agrees(_channel: str, where: Any, ref: Any) -> bool:
     return all(ref.get(key) == value for key, value in where.items())
 
 
 async def test_a_press_counts_once_and_only_about_what_was_said_there(tmp_path: Path) -> None:
     async with house_of(tmp_path, {"name": "all", "to": ["ops"]}) as house:
+        house.pipeline.agrees = agrees
         house.teams["ops"].answers.append(Sent({"ts": "1"}))
         await house.alert()
         await house.passes(SECOND)
         id_ = (await house.incident()).id
         press = Pressed("p1", "acknowledge", "kim", subject=id_, where={"ts": "1"})
         elsewhere = Pressed("p0", "acknowledge", "kim", subject=id_, where={"ts": "2"})
-        assert "Nothing" in await house.pipeline.pressed("ops", elsewhere, agrees)
-        assert "Nothing" in await house.pipeline.pressed("lee_sms", elsewhere, agrees)
+        assert "Nothing" in await house.pipeline.pressed("ops", elsewhere)
+        assert "Nothing" in await house.pipeline.pressed("lee_sms", elsewhere)
         assert (await house.incident()).state == "open"
-        assert await house.pipeline.pressed("ops", press, agrees) == "Acknowledged #1 disk"
-        assert await house.pipeline.pressed("ops", press, agrees) == ""
+        assert await house.pipeline.pressed("ops", press) == "Acknowledged #1 disk"
+        assert await house.pipeline.pressed("ops", press) == ""
         second = Pressed("p2", "acknowledge", "lee", subject=id_, where={"ts": "1"})
-        assert "acknowledged by kim first" in await house.pipeline.pressed("ops", second, agrees)
+        assert "acknowledged by kim first" in await house.pipeline.pressed("ops", second)
         await house.act("resolve")
         late = Pressed("p3", "acknowledge", "lee", subject=id_, where={"ts": "1"})
-        assert await house.pipeline.pressed("ops", late, agrees) == "#1 is resolved already."
+        assert await house.pipeline.pressed("ops", late) == "#1 is resolved already."
 
 
 async def test_a_reply_means_the_newest_told_to_that_number_or_the_one_it_names(tmp_path: Path) -> None:
@@ -270,11 +271,11 @@ async def test_a_reply_means_the_newest_told_to_that_number_or_the_one_it_names(
         await house.alert("second")
         await house.passes(MINUTE)
         newest = Pressed("m1", "acknowledge", "+821", address="+821")
-        assert await house.pipeline.pressed("kim_sms", newest, agrees) == "Acknowledged #2 second"
+        assert await house.pipeline.pressed("kim_sms", newest) == "Acknowledged #2 second"
         named = Pressed("m2", "resolve", "+821", number=1, address="+821")
-        assert await house.pipeline.pressed("kim_sms", named, agrees) == "Resolved #1 first"
+        assert await house.pipeline.pressed("kim_sms", named) == "Resolved #1 first"
         stranger = Pressed("m3", "resolve", "+829", number=2, address="+829")
-        assert "Nothing" in await house.pipeline.pressed("kim_sms", stranger, agrees)
+        assert "Nothing" in await house.pipeline.pressed("kim_sms", stranger)
 
 
 # --- crashes and clocks -------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ class Rules:
     """What a good configuration gives the deciding: one value, swapped whole.
 
     `edits`: channels that can change what they said. `wants_links`: channels that show where others hold it.
-    `kinds`: each channel's kind, by name."""
+    `kinds`: each channel's kind, by name. `routes`: each route by what it is called."""
 
     routing: Routing
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -61,9 +61,11 @@ class Rules:
     wants_links: frozenset[str] = frozenset()
     kinds: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def routes(self) -> Mapping[str, RouteSettings]:
-        return {name_of(route, number): route for number, route in enumerate(self.routing.routes)}
+    routes: Mapping[str, RouteSettings] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        named = {name_of(route, number): route for number, route in enumerate(self.routing.routes)}
+        object.__setattr__(self, "routes", named)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,11 @@ from gateway.rules.calendars import CalendarSettings, choice, located, suggestio
 from gateway.rules.documents import Place
 from gateway.rules.escalation import EscalationSettings
 from gateway.rules.lifecycle import MOST_MOVES
-from gateway.rules.matching import Match
+from gateway.rules.matching import Match, Seen
 from gateway.rules.people import PersonSettings
 from gateway.rules.rotations import RotationSettings
 from gateway.rules.silencing import Alike, ExpireSettings, InhibitSettings, MuteSettings
+from gateway.rules.verdicts import STOPPED, Verdicts
 
 DEFAULT: Final = "default"
 """The route in a target that heard because no route took the incident."""
@@ -91,6 +92,14 @@ class Routing:
     mutes: tuple[MuteSettings, ...] = ()
     inhibit: tuple[InhibitSettings, ...] = ()
     expire: tuple[ExpireSettings, ...] = ()
+    matches: tuple[Match, ...] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "matches", tuple(route.match for route in self.routes))
+
+    def named(self, number: int) -> str:
+        """What the route at this place is called."""
+        return name_of(self.routes[number], number)
 
 
 def name_of(route: RouteSettings, number: int) -> str:
@@ -105,23 +114,29 @@ def plan(incident: Incident, routing: Routing, now: Millis, overrides: Sequence[
     after a `stop` included, and one for `default` where some of it was left out. A target's `at` is later than
     now only for a person's quiet hours, and the plan holds why."""
     draft = _Draft(incident, routing, overrides, now)
-    because: list[Because] = []
+    seen = Seen(incident, routing.calendars, now)
+    misses: list[int] = []
+    said: dict[int, Because] = {}
     stopped_by = ""
-    for number, route in enumerate(routing.routes):
-        name = name_of(route, number)
-        if stopped_by:
-            because.append(Because(name, Missed("stop", "", stopped_by)))
+    for number, match in enumerate(routing.matches):
+        missed = match.missed(seen)
+        misses.append(missed or 0)
+        if missed is not None:
             continue
-        missed = route.match.first_miss(incident, routing.calendars, now)
-        said = Because(name, missed) if missed else draft.take(name, route.to)
-        because.append(said)
-        if route.stop and said.matched:
+        route = routing.routes[number]
+        name = name_of(route, number)
+        said[number] = draft.take(name, route.to)
+        if route.stop and said[number].matched:
             stopped_by = name
-    unrouted = all(said.missed for said in because)
+            break
+    misses += [STOPPED] * (len(routing.matches) - len(misses))
+    unrouted = all(because.missed for because in said.values())
     if unrouted and routing.default:
-        said = draft.take(DEFAULT, routing.default)
-        because += [said] if said.note else []
-    return draft.plan(because, unrouted=unrouted)
+        heard = draft.take(DEFAULT, routing.default)
+        if heard.note:
+            said[len(misses)] = heard
+    verdicts = Verdicts(routing.matches, routing.named, seen, misses, said, stopped_by)
+    return draft.plan(verdicts, unrouted=unrouted)
 
 
 def step(
@@ -201,7 +216,7 @@ class _Draft:
     def plan(self, because: Sequence[Because], *, unrouted: bool) -> Plan:
         return Plan(
             tuple(self.targets.values()),
-            tuple(because),
+            because,
             self.routing.configuration,
             unrouted,
             tuple(self.holds),

@@ -75,7 +75,14 @@ def change_json(change: Change) -> dict[str, Json]:
 def plan_json(plan: Plan, now: Millis | None = None) -> dict[str, Json]:
     """What the rules decided, and why. `now` is when: the `at` of whoever hears at once (null without it)."""
     return {
-        "routes": [_because(because) for because in plan.because],
+        "routes": [because_json(because) for because in plan.because],
+        **outcome_json(plan, now),
+    }
+
+
+def outcome_json(plan: Plan, now: Millis | None = None) -> dict[str, Json]:
+    """A plan without what each route said."""
+    return {
         "targets": [_target(target, now) for target in plan.targets],
         "holds": [_hold(hold) for hold in plan.holds],
         "configuration": plan.configuration,
@@ -108,7 +115,7 @@ def parse_rfc3339(text: str) -> Millis | None:
     return (local - _EPOCH) // _MILLISECOND + max(second - 59, 0) * 1_000 + milliseconds - offset
 
 
-def _because(because: Because) -> dict[str, Json]:
+def because_json(because: Because) -> dict[str, Json]:
     missed = because.missed
     route: dict[str, Json] = {
         "name": because.route,
@@ -120,6 +127,8 @@ def _because(because: Because) -> dict[str, Json]:
 
 def _target(target: Target, now: Millis | None) -> dict[str, Json]:
     shape: dict[str, Json] = {"channel": target.channel, "at": _time(target.at or now)}
+    if target.asked not in ("", target.channel):
+        shape["asked"] = target.asked
     return {**shape, "person": target.person} if target.person else shape
 
 

@@ -110,6 +110,10 @@ class Inbox:
             == 1
         )
 
+    async def burned(self, place: str, key: str) -> bool:
+        """Whether a key was used."""
+        return bool(await self._connection.all(_OWNERS, {"keys": listed([(place, key)])}))
+
     async def waiting(self, most: int) -> list[Event]:
         return [_event(row) for row in await self._connection.all(_WAITING, {"most": most})]
 

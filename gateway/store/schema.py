@@ -293,6 +293,13 @@ spent = sa.Table(
     sqlite_with_rowid=False,
 )
 
+routings = sa.Table(
+    "routings",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("routes", sa.Text, nullable=False),
+)
+
 keys = sa.Table(
     "keys",
     metadata,

@@ -20,12 +20,21 @@ class RefusedFile:
     problems: Sequence[str]
 
 
+def _nobody(_channel: str) -> tuple[str, Listener] | None:
+    return None
+
+
+async def _unused(_key: str) -> bool:
+    return False
+
+
 @dataclass(slots=True)
 class House:
     """`configuration` is swapped whole by a reload. `test` sends a real test message over a channel by name and
     gives its receipt; None where there is no such channel. `lanes` gives each background task's state.
-    `listener`: the kind and the channel of a name whose people can answer, None for any other. `link_key`: 32 random
-    bytes of this database's own, to sign links with."""
+
+    `listener` gives the kind and the channel of an awake channel that can be answered. `link_key` signs the links in
+    letters; b"" while there are none. `link_used`: whether one was followed already, by its mark."""
 
     pipeline: Pipeline
     store: Safe
@@ -35,8 +44,9 @@ class House:
     lanes: Callable[[], Mapping[str, str]]
     test: Callable[[str], Awaitable[Receipt | None]]
     wake: Callable[[frozenset[str]], None]
-    listener: Callable[[str], tuple[str, Listener] | None] = lambda _name: None
-    link_key: bytes = b""
     refused: RefusedFile | None = None
     started_at: Millis = 0
     stopping: bool = field(default=False)
+    listener: Callable[[str], tuple[str, Listener] | None] = _nobody
+    link_key: bytes = b""
+    link_used: Callable[[str], Awaitable[bool]] = _unused

@@ -15,6 +15,12 @@ def upgrade() -> None:
     _wishes()
     _digests()
     op.create_table(
+        "routings",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("routes", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
         "keys",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("value", sa.Text(), nullable=False),
