@@ -232,7 +232,11 @@ class Answering:
             found = (await ledger.outbox.of([incident.id])).get(incident.id, []) if incident is not None else []
         else:
             found = await ledger.outbox.newest_told(channel, NEWEST_LOOKED_AT)
-        here = [one for one in found if one.channel == channel and (one.said or one.ref) and _told_to(one.ref, pressed.address)]
+        here = [
+            one
+            for one in found
+            if one.channel == channel and (one.said or one.ref) and _told_to(one.ref, pressed.address)
+        ]
         return here[0] if here else None
 
     async def _subjects(self, ledger: Ledger, delivery: Delivery) -> list[Incident]:

@@ -120,7 +120,7 @@ def _tag(message: Message) -> str:
             return tags[6]
         case "test":
             return tags[7]
-        case _:
+        case "opened" | "worsened" | "eased" | "reopened" | "linked":
             return tags[message.incident.severity]
         case _:
             return _TOLD[message.language][message.occasion]

@@ -188,7 +188,7 @@ class CalendarSettings(Settings):
     def _is_excepted(self, begin: Millis, end: Millis) -> bool:
         if end - begin > (len(self.closed_days) + 1) * _DAY:
             return False
-        first, last = (_wall(instant, self.time_zone).date() for instant in (begin, end - 1))
+        first, last = (wall_clock(instant, self.time_zone).date() for instant in (begin, end - 1))
         return all(first + dt.timedelta(days=day) in self.closed_days for day in range((last - first).days + 1))
 
     @cached_property
@@ -203,7 +203,7 @@ class CalendarSettings(Settings):
 
 def is_open(calendar: CalendarSettings, now: Millis) -> bool:
     """Whether the calendar is open at this instant."""
-    wall = _wall(now, calendar.time_zone)
+    wall = wall_clock(now, calendar.time_zone)
     if calendar.closed_days and wall.date() in calendar.closed_days:
         return False
     weekday, minute = wall.weekday(), wall.hour * 60 + wall.minute
@@ -216,7 +216,7 @@ def next_boundary(calendar: CalendarSettings, now: Millis) -> Millis | None:
     """The next instant after `now` at which it opens or closes; None where it never does again."""
     state = is_open(calendar, now)
     for day in _days_to_look_at(calendar, now):
-        for instant in sorted(_edges(calendar, day * _DAY)):
+        for instant in sorted(edges(calendar, day * _DAY)):
             if instant > now and is_open(calendar, instant) != state:
                 return instant
     return None
@@ -241,7 +241,8 @@ def instant(moment: dt.datetime, zone: ZoneInfo) -> Millis:
     return ((moment if moment.tzinfo else moment.replace(tzinfo=zone)) - _EPOCH) // _MS
 
 
-def _wall(instant: Millis, zone: ZoneInfo) -> dt.datetime:
+def wall_clock(instant: Millis, zone: ZoneInfo) -> dt.datetime:
+    """What the clock on the wall shows, to the second."""
     return dt.datetime.fromtimestamp(instant // 1000, zone)
 
 
@@ -257,20 +258,20 @@ def _days_to_look_at(calendar: CalendarSettings, now: Millis) -> Iterable[int]:
     return sorted(day for day in days if now // _DAY <= day <= _LAST_DAY)
 
 
-def _edges(calendar: CalendarSettings, start: Millis) -> Iterator[Millis]:
+def edges(calendar: CalendarSettings, start: Millis) -> Iterator[Millis]:
     """The instants within a day from `start` at which the answer may change."""
     zone = calendar.time_zone
     minutes = {0, *(minute % _DAY_MINUTES for hours in calendar.weekly for minute in (hours.from_, hours.to))}
-    first = _wall(start, zone).replace(hour=0, minute=0, second=0, tzinfo=None)
+    first = wall_clock(start, zone).replace(hour=0, minute=0, second=0, tzinfo=None)
     walls = (first + dt.timedelta(days=day, minutes=minute) for day in (-1, 0, 1, 2) for minute in minutes)
     instants = {instant(wall.replace(fold=fold), zone) for wall in walls for fold in (0, 1)}
     instants.update(edge for span in calendar.spans for edge in span)
     if _offset(start, zone) != _offset(start + _DAY, zone):
-        instants.add(_transition(start, start + _DAY, zone))
+        instants.add(transition(start, start + _DAY, zone))
     return (instant for instant in instants if start <= instant < start + _DAY)
 
 
-def _transition(before: Millis, after: Millis, zone: ZoneInfo) -> Millis:
+def transition(before: Millis, after: Millis, zone: ZoneInfo) -> Millis:
     """The first instant of the new distance from UTC. The database only tells the distance at an instant."""
     old = _offset(before, zone)
     while after - before > 1:
@@ -280,4 +281,4 @@ def _transition(before: Millis, after: Millis, zone: ZoneInfo) -> Millis:
 
 
 def _offset(instant: Millis, zone: ZoneInfo) -> dt.timedelta | None:
-    return _wall(instant, zone).utcoffset()
+    return wall_clock(instant, zone).utcoffset()
