@@ -5,13 +5,15 @@ FROM python:3.13-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 RUN python -m venv --without-pip /opt/tocsin
-# First what seldom changes: this layer is reused until the lock does.
-COPY requirements.lock ./
-RUN pip --python /opt/tocsin/bin/python install --require-hashes --only-binary :all: -r requirements.lock
+# First what seldom changes: this layer is reused until a lock does.
+COPY requirements.lock requirements-build.lock ./
+RUN pip --python /opt/tocsin/bin/python install --require-hashes --only-binary :all: -r requirements.lock \
+ && pip install --root-user-action ignore --require-hashes --only-binary :all: -r requirements-build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway ./gateway
 COPY adapters ./adapters
-RUN pip wheel --no-deps --wheel-dir /wheels . \
+# Without isolation: that would fetch whatever hatchling is newest, with no hash.
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
  && pip --python /opt/tocsin/bin/python install --no-deps --no-index /wheels/*.whl \
  && /opt/tocsin/bin/python -m compileall -q /opt/tocsin/lib
 

@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from gateway.carrying import Movements, carry_out, recall
 from gateway.contracts import Adapter, Ledger
 from gateway.errors import NotJson, Unreadable, WrongType
-from gateway.model import GATEWAY, Alert, Change, Event, Millis
+from gateway.model import GATEWAY, Alert, Event, Millis
 from gateway.rules import own, reading
-from gateway.rules.deciding import OVERFLOW, Board, Rules
+from gateway.rules.deciding import Deciding, Outcome, Rules
+from gateway.rules.folding import OVERFLOW, Board
 from gateway.telemetry import CHANGED, DECIDED, LAG, UNREADABLE, UNROUTED, logger
 
 log = logger()
@@ -59,15 +61,23 @@ class Batch:
             for start in range(0, len(said), _AT_A_TIME):
                 board.fold(event, said[start : start + _AT_A_TIME])
                 await asyncio.sleep(0)
-        touched = {incident.id for _, incident in board.changes} - board.new.keys()
-        changes, promises, urgent = board.promise(await ledger.outbox.of(touched), self.now)
-        await ledger.incidents.save(list(board.new.values()), list(board.moved.values()))
-        await ledger.changes.record(changes, board.statements)
-        await ledger.outbox.promise(promises, urgent)
+        deciding = await self._deciding(ledger, board)
+        channels = await carry_out(ledger, deciding, Movements(*board.settled(deciding.outcome), board.statements))
         await ledger.inbox.finish(list(readings.alerts), readings.unreadable)
         await self._tell_unreadable(ledger, events, readings)
-        self._count(events, readings, changes, board)
-        return Decided(len(events), frozenset(delivery.channel for delivery in promises))
+        self._count(events, readings, deciding.outcome, board)
+        return Decided(len(events), channels)
+
+    async def _deciding(self, ledger: Ledger, board: Board) -> Deciding:
+        """Every change of the board decided, in its order."""
+        at_hand = {incident.id: incident for _, incident in board.changes}
+        known = await recall(ledger, self.rules, at_hand.values(), board.new.keys(), self.now)
+        deciding = Deciding(self.rules, known, self.now, self.new_id)
+        for number, (change, incident) in enumerate(board.changes):
+            deciding.decide(change, incident)
+            if number % _AT_A_TIME == _AT_A_TIME - 1:
+                await asyncio.sleep(0)
+        return deciding
 
     async def _read(self, events: Sequence[Event]) -> Readings:
         """What the first of these events say, until it is enough for one batch."""
@@ -93,7 +103,7 @@ class Batch:
             return f"no adapter {event.adapter!r} in this version"
         try:
             document = reading.normalise(reading.decode(event.headers.get("content-type", ""), event.body))
-            return [reading.bounded(alert) for alert in adapter.parse(event, document)]
+            return [own.as_meant(event, reading.bounded(alert)) for alert in adapter.parse(event, document)]
         except (Unreadable, NotJson, WrongType) as error:
             return str(error)
         except Exception as fault:
@@ -119,7 +129,7 @@ class Batch:
             if not await ledger.inbox.unreadable(source):
                 await ledger.inbox.add(own.readable(source, self.new_id(), self.now))
 
-    def _count(self, events: Sequence[Event], readings: Readings, changes: Sequence[Change], board: Board) -> None:
+    def _count(self, events: Sequence[Event], readings: Readings, outcome: Outcome, board: Board) -> None:
         for event in events:
             if event.id in readings.unreadable:
                 UNREADABLE.labels(event.source).inc()
@@ -128,12 +138,12 @@ class Batch:
             else:
                 DECIDED.labels(event.source).inc()
             LAG.labels("decided").observe(max(self.now - event.received_at, 0) / 1000)
-        for change in changes:
+        for change in outcome.changes:
             CHANGED.labels(change.what).inc()
             told = [target.channel for target in change.decision.targets] if change.decision else []
             facts = {"incident": change.incident, "what": change.what, "severity": change.severity.word}
             log.info("incident changed", **facts, to=told)
-        for incident in board.new.values():
+        for incident in board.settled(outcome)[0]:
             if incident.unrouted:
                 UNROUTED.labels(incident.source).inc()
                 log.warning("incident unrouted", incident=incident.id, source=incident.source)

@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
+from typing import Final
 
 from gateway.model import Millis
+
+JUMP: Final[Millis] = 2_000
+"""So far from the wall clock is a jump; less is a drift."""
+SLEW: Final[Millis] = 5
 
 _lock = threading.Lock()
 _last = [0]
@@ -15,6 +21,36 @@ _last = [0]
 def now_ms() -> Millis:
     """The wall clock in milliseconds since 1970, UTC."""
     return time.time_ns() // 1_000_000
+
+
+class Steady:
+    """A clock that goes on evenly when the wall clock is put forward or back, until it is told to `follow`.
+
+    It starts as the wall clock and runs by the monotonic one, so that what waits for a span of time waits for just
+    that. A wall clock that only drifts is followed without a word."""
+
+    def __init__(self, wall: Callable[[], Millis] = now_ms, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._wall = wall
+        self._monotonic = monotonic
+        self._offset = wall() - self._ran()
+
+    def __call__(self) -> Millis:
+        """Milliseconds since 1970, UTC."""
+        return self._ran() + self._offset
+
+    def jump(self) -> Millis:
+        """By how much the wall clock was put forward (or back: negative) since it was followed last; 0 for a drift."""
+        ahead = self._wall() - self()
+        if abs(ahead) >= JUMP:
+            return ahead
+        self._offset += max(min(ahead, SLEW), -SLEW)
+        return 0
+
+    def follow(self, jump: Millis) -> None:
+        self._offset += jump
+
+    def _ran(self) -> Millis:
+        return int(self._monotonic() * 1000)
 
 
 def new_id() -> str:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from gateway.fields import Duration, Flag, Network, Pace, Rate, RateField, Secrets, Settings, Size
 from gateway.model import (
@@ -59,6 +59,14 @@ class SourceSettings(Settings):
     max_body: Size | None = None
     gzip: Flag = False
     allow_from: Sequence[Network] = ()
+
+    @field_validator("allow_from")
+    @classmethod
+    def _somebody(cls, networks: Sequence[Network]) -> Sequence[Network]:
+        # An empty list must not come to mean everybody: it is what is left when the last network is taken out.
+        if not networks:
+            raise ValueError("is empty; name a network, or leave the key out to take any address")
+        return networks
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,9 +269,23 @@ class Listener(Protocol):
     def hear(self, call: Call) -> Heard:
         """Verify and read one callback. Raises BadCredential for what is forged or too late. Pure."""
 
+    async def agrees(self, where: Mapping[str, Json], ref: Ref) -> bool:
+        """Whether what was pressed `where` is the message that `ref` names: something that we said there.
+
+        False as well where it cannot be known now. May ask the vendor once, with little patience."""
+
     async def reply(self, heard: Heard, text: str) -> Reply:
         """Tell whoever pressed what came of it, `text` in one line (may be ''): in the answer itself, or by a call
         of the vendor's API. Never raises for what the vendor does."""
+
+
+@runtime_checkable
+class Announcer(Protocol):
+    """A listener that must tell its vendor where to call."""
+
+    async def announce(self) -> Receipt:
+        """Tell the vendor our address for callbacks; again and again does no harm. Sent at once where there is
+        nothing to tell. Never raises for what the vendor does."""
 
 
 # --- the safe -----------------------------------------------------------------------------------------
@@ -315,6 +337,9 @@ class Inbox(Protocol):
     async def accept(self, entries: Sequence[tuple[Event, str | None, Millis]]) -> list[Accepted]:
         """Store events and burn their keys, all or none. See `Store.accept`."""
 
+    async def burn(self, place: str, key: str, now: Millis, until: Millis) -> bool:
+        """Use a key once, until then; False where it has been used."""
+
     async def waiting(self, most: int) -> list[Event]:
         """The oldest events not yet decided."""
 
@@ -336,6 +361,12 @@ class Incidents(Protocol):
         """The newest resolved incident of each (source, fingerprint)."""
 
     async def by_id(self, ids: Collection[str]) -> dict[str, Incident]: ...
+
+    async def find(self, name: str) -> Incident | None:
+        """By id, or by number where the name is one."""
+
+    async def living_after(self, id_: str, most: int) -> list[Incident]:
+        """The incidents not resolved whose id is greater, in the order of their ids."""
 
     async def save(self, new: Sequence[Incident], moved: Sequence[Incident]) -> None: ...
 
@@ -395,10 +426,15 @@ class Quiet(Protocol):
 
     async def drop_override(self, id_: str) -> bool: ...
 
-    async def mark(self, marks: Collection[tuple[str, str]], unmarked: Collection[str]) -> None:
+    async def unmark_all(self) -> None: ...
+
+    async def key(self, name: str) -> bytes:
+        """32 random bytes of this database's own under a name: made at the first asking, and the same ever after."""
+
+    async def mark(self, marked: Collection[tuple[str, str]], unmarked: Collection[str]) -> None:
         """(mark, incident) pairs that now hold, and incidents that bear no other mark any more."""
 
-    async def marked(self, marks: Collection[str]) -> dict[str, set[str]]:
+    async def marked(self, named: Collection[str]) -> dict[str, set[str]]:
         """The incidents that bear each of these marks."""
 
 
@@ -418,6 +454,15 @@ class Digests(Protocol):
 
     async def members(self, id_: str, most: int) -> list[Incident]:
         """Those not resolved, the worst and newest first."""
+
+    async def everyone(self, id_: str, most: int) -> list[Incident]:
+        """Its members, resolved ones too. A silence's are the critical incidents that it hid."""
+
+    async def spend(self, channel: str, at: Millis, id_: str, *, extra: bool, forget: Millis) -> None:
+        """A message that rang counts against its channel's budget; what lies before `forget` counts no more."""
+
+    async def spent(self, channel: str, after: Millis) -> list[tuple[Millis, bool]]:
+        """When the messages after an instant rang, oldest first, and whether each was over the plain budget."""
 
 
 class Outbox(Protocol):
@@ -445,6 +490,27 @@ class Outbox(Protocol):
 
     async def abandon(self, channels: Collection[str], reason: str) -> int:
         """Fail what waits for any channel but these: theirs were taken out of the configuration."""
+
+    async def get(self, id_: str) -> Delivery | None: ...
+
+    async def held(self, channel: str, now: Millis, most: int, *, urgent: bool, heard_too: bool) -> list[Delivery]:
+        """What is due for incidents alone and would ring now; urgent ones too, and those that have heard before too,
+        where it is said so. Not claimed."""
+
+    async def absorb(self, held: Sequence[Delivery], digest: str, attempts_made: Sequence[Attempt]) -> None:
+        """Let a digest speak for these, and write down why."""
+
+    async def withdraw(self, ids: Collection[str]) -> None:
+        """Take promises back of which nothing was said."""
+
+    async def reach(self, id_: str, reached: Reached, reason: str) -> bool:
+        """Note what the vendor tells of a message; False where that is known."""
+
+    async def newest_told(self, channel: str, most: int) -> list[Delivery]:
+        """What this channel was told last, newest first."""
+
+    async def shift(self, by: Millis) -> None:
+        """The wall clock was put forward by so much: what is due and leased moves with it."""
 
 
 class Ledger(Protocol):

@@ -9,7 +9,7 @@ durations; what people see is RFC 3339, made at the edge. An empty string means 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -208,15 +208,13 @@ class Target:
     """One channel that shall hear, and the route that asked for it first. `at` is when, 0 for now.
 
     `person`: whose channel it is, where the route named a person, or a rotation or escalation that led to one.
-    `asked`: the name in `to:` that led here. `group`: the values that a route's `group_by` gathers by, as a key;
-    '' where the channel hears of this incident alone."""
+    `asked`: the name in `to:` that led here."""
 
     channel: str
     route: str
     at: Millis = 0
     person: str = ""
-    asked: str = ""
-    group: str = ""
+    asked: str = field(default="", compare=False)
 
 
 HoldKind: TypeAlias = Literal[
@@ -253,7 +251,7 @@ class Plan:
     `started`: escalations whose first step is among the targets; their next steps are timers."""
 
     targets: tuple[Target, ...]
-    because: tuple[Because, ...]
+    because: Sequence[Because]
     configuration: str
     unrouted: bool = False
     holds: tuple[Hold, ...] = ()

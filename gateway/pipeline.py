@@ -3,7 +3,8 @@
     receive   a request became an event, safe on disk                        → inbox
     process   one transaction: read, fold, plan, promise, write down why      inbox → outbox
     deliver   one lane a channel: claim, compose, send, settle               outbox → the vendor
-    act       a person lets something be read or sent again                   → inbox, outbox
+    ring      a timer fires: the next step, a repeat, the end of a mute       timers → outbox
+    act       a person acknowledges, resolves, silences                       → changes, outbox
 
 It knows sockets (`contracts`), never plugs.
 """
@@ -13,23 +14,50 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
+from gateway.answering import Answered, Answering
 from gateway.batch import Batch
-from gateway.contracts import Accepted, Adapter, Keep, Ledger, Store
+from gateway.carrying import Moving, reconsider
+from gateway.contracts import Accepted, Adapter, Keep, Ledger, Pressed, Reported, Store
 from gateway.errors import StoreUnavailable
-from gateway.model import GATEWAY, Event, Message, Millis, Receipt, Rejected, Retry, Sent, Unknown
-from gateway.rules import own, wording
+from gateway.model import (
+    GATEWAY,
+    Act,
+    Action,
+    Event,
+    Incident,
+    Json,
+    Message,
+    Millis,
+    Receipt,
+    Ref,
+    Rejected,
+    Retry,
+    Sent,
+    Silence,
+    Unknown,
+)
+from gateway.ringing import Rung, ring
+from gateway.rules import digesting, links, own, wording
 from gateway.rules.deciding import Rules
 from gateway.settling import Claim, Outlet, Said, Settling
 from gateway.telemetry import logger
+from gateway.turning import LEASE_BEYOND_PATIENCE, Turn, Turning
+
+__all__ = ["LEASE_BEYOND_PATIENCE", "Pipeline", "Processed", "Turn", "fit"]
 
 log = logger()
 
+Agrees: TypeAlias = Callable[[str, Mapping[str, Json], Ref], Awaitable[bool]]
+
 SENDER_ID_KEPT: Millis = 7 * 86_400_000
 SAME_BODY_KEPT: Millis = 86_400_000
-LEASE_BEYOND_PATIENCE: Millis = 30_000
+VERBS: tuple[links.LinkVerb, ...] = ("acknowledge", "resolve", "silence")
+LINK_LASTS: Millis = 3 * 86_400_000
+CONSIDERED_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +68,13 @@ class Processed:
     channels: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """What a lane has to say now; if nothing, when its next delivery is due (None: none waits)."""
-
-    claims: tuple[Claim, ...] = ()
-    next_due: Millis | None = None
-
-
 class Pipeline:
     """`adapters` are all there are, by name. `now`, `new_id` and `dice` (0 ≤ x < 1) are the only clock and chance.
 
     `rules` is swapped whole by a reload. `crowded` names sources with too many living incidents. `arrived` is
-    set when there is something to process."""
+    set when there is something to process, `rings` when a timer may be due sooner than was known; `woken` is told
+    which channels have something to say. `link_key` signs links. `agrees`: whether what was pressed in a channel is
+    the message that a ref names."""
 
     def __init__(
         self,
@@ -71,6 +93,10 @@ class Pipeline:
         self.dice = dice
         self.crowded: Collection[str] = ()
         self.arrived = asyncio.Event()
+        self.rings = asyncio.Event()
+        self.woken: Callable[[frozenset[str]], None] = lambda _channels: None
+        self.link_key = b""
+        self.agrees: Agrees = _nothing_agrees
 
     async def receive(self, event: Event, keep: Keep) -> Accepted:
         """Put the event on disk, once. Raises StoreUnavailable."""
@@ -98,26 +124,39 @@ class Pipeline:
         return await self._one_by_one(most)
 
     async def turn(
-        self, outlet: Outlet, said: Sequence[Said], most: int, *, recovered: bool = False, struggling: str = ""
+        self,
+        outlet: Outlet,
+        said: Sequence[Said],
+        most: int,
+        *,
+        recovered: bool = False,
+        struggling: str = "",
+        ringing: int = 0,
     ) -> Turn:
         """One transaction for one lane: settle what was said, then claim what is due, at most so many.
 
         `recovered`: the vendor answers again, so nobody need wait in backoff. `struggling`: why nothing has got
-        through for a while. Raises StoreUnavailable."""
-        return await self.store.write(
-            lambda ledger: self._turn(ledger, outlet, said, most, recovered=recovered, struggling=struggling)
-        )
+        through for a while. `ringing`: how many messages are under way. Raises StoreUnavailable."""
+
+        async def work(ledger: Ledger) -> Turn:
+            now = self.now()
+            settling = Settling(outlet, self.rules, now, self.new_id, self.dice, struggling)
+            turning = Turning(outlet, self.rules, now, self.new_id, ringing)
+            return await turning.turn(ledger, settling, said, most, recovered=recovered)
+
+        return await self.store.write(work)
 
     async def say(self, outlet: Outlet, claim: Claim) -> Said:
         """Compose the newest message and send it. Catch-all 3 of 3: a bug in a channel costs this message a
         few tries, never the lane."""
         started = self.now()
-        crashed = False
+        crashed, rang = False, True
         receipt: Receipt
         try:
             message = self.compose(outlet, claim)
+            rang = not message.quiet
             if message.quiet and not outlet.channel.edits:
-                return Said(claim, Sent(claim.delivery.ref, "nothing new to say aloud"), started, started)
+                return Said(claim, Sent(claim.delivery.ref, "nothing new to say aloud"), started, started, rang=False)
             async with asyncio.timeout(outlet.patience / 1000):
                 receipt = fit(await outlet.channel.send(message, claim.delivery.ref))
         except TimeoutError:
@@ -125,10 +164,121 @@ class Pipeline:
         except Exception as fault:
             log.exception("channel failed", channel=outlet.name, delivery=claim.delivery.id)
             receipt, crashed = Retry(f"a fault of the gateway: {type(fault).__name__}"), True
-        return Said(claim, receipt, started, self.now(), crashed)
+        return Said(claim, receipt, started, self.now(), crashed, rang)
 
     def compose(self, outlet: Outlet, claim: Claim) -> Message:
-        return wording.message(claim.delivery, claim.incident, claim.since, outlet.voice, claim.links, self.now())
+        """The words, in the language and the time of whose channel it is."""
+        voice, now = self._voice(outlet, claim.delivery.person), self.now()
+        actions = self._actions(outlet, claim)
+        if claim.gathered is not None:
+            aloud = not outlet.channel.edits
+            return digesting.digest_message(claim.delivery, claim.gathered, voice, now, actions, aloud=aloud)
+        said = wording.message(claim.delivery, claim.incident, claim.since, voice, claim.links, now, actions)
+        return replace(said, quiet=True) if claim.hushed else said
+
+    def _voice(self, outlet: Outlet, person: str) -> wording.Voice:
+        known = self.rules.routing.people.get(person)
+        if known is None:
+            return outlet.voice
+        return replace(
+            outlet.voice, language=known.language or outlet.voice.language, zone=known.time_zone or outlet.voice.zone
+        )
+
+    def _actions(self, outlet: Outlet, claim: Claim) -> tuple[Action, ...]:
+        """What can be done from a message, where somebody would hear of it."""
+        if not outlet.listens:
+            return ()
+        subject, delivery, expires = claim.incident.id, claim.delivery.id, self.now() + LINK_LASTS
+        return tuple(
+            Action(verb, "", self._link(outlet, links.Link(subject, verb, outlet.name, delivery, expires)))
+            for verb in VERBS
+        )
+
+    def _link(self, outlet: Outlet, link: links.Link) -> str:
+        if not (self.link_key and outlet.voice.public_url and outlet.links):
+            return ""
+        return f"{outlet.voice.public_url}/links/{links.sign(link, self.link_key)}"
+
+    async def ring(self, most: int) -> Rung:
+        """Act on the timers that are due, at most so many. Raises StoreUnavailable."""
+        rung = await self.store.write(lambda ledger: ring(ledger, self._moving(), most))
+        if rung.fired:
+            self.arrived.set()  # one may have raised an alert of the gateway's own
+        return rung
+
+    async def reconsider(self) -> None:
+        """Hold what lives against rules that have changed. Raises StoreUnavailable."""
+        after = ""
+        while True:
+            after = await self.store.write(
+                lambda ledger, after=after: reconsider(ledger, self._moving(), after, CONSIDERED_AT_ONCE)  # type: ignore[misc]
+            )
+            if not after:
+                break
+        self.rings.set()
+
+    async def shift(self, by: Millis) -> None:
+        """The clock is about to be put forward by so much: what waits for a span of time moves with it."""
+
+        async def work(ledger: Ledger) -> None:
+            await ledger.timers.shift(by)
+            await ledger.outbox.shift(by)
+
+        await self.store.write(work)
+
+    # --- act: people, over the API, a button, a reply, a link ----------------------------------------------
+
+    async def act(self, name: str, wish: Act) -> Incident:
+        """`name` is an incident's id or number. Raises NotFound, Conflict, BadField or StoreUnavailable."""
+        done = await self._answer(lambda answering, ledger: answering.act(ledger, name, wish))
+        return done.incidents[0]
+
+    async def pressed(self, channel: str, pressed: Pressed) -> str:
+        """What came of a button, a reply or a keypress, in one line; '' where it was taken before."""
+        meant = await self.store.read(lambda ledger: Answering(self._moving()).meant(ledger, channel, pressed))
+        # Looked at outside of any transaction: a channel may have to ask its vendor where it speaks.
+        if meant is not None and pressed.subject and not await self.agrees(channel, pressed.where, meant.ref):
+            meant = None
+        return (await self._answer(lambda a, ledger: a.pressed(ledger, channel, pressed, meant))).line
+
+    async def follow_link(self, link: links.Link, key: str) -> str:
+        """As `pressed`, for a link in a letter. Raises Conflict("used") where it was, NotFound."""
+        return (await self._answer(lambda answering, ledger: answering.follow(ledger, link, key))).line
+
+    async def reported(self, channel: str, reported: Reported) -> None:
+        """What a vendor tells of a message."""
+        answering = Answering(self._moving())
+        self.woken(await self.store.write(lambda ledger: answering.reported(ledger, channel, reported)))
+        self.arrived.set()
+
+    async def silence(self, silence: Silence) -> None:
+        """Put it in force, over what lives already as well."""
+        await self.store.write(lambda ledger: Answering(self._moving()).silence(ledger, silence))
+        after = ""
+        while True:
+            after = await self.store.write(
+                lambda ledger, after=after: Answering(self._moving()).silence_some(  # type: ignore[misc]
+                    ledger, silence, after, CONSIDERED_AT_ONCE
+                )
+            )
+            if not after:
+                break
+
+    async def end_silence(self, id_: str) -> Silence:
+        """Before its time. Raises NotFound."""
+        ended = await self.store.write(lambda ledger: Answering(self._moving()).end_silence(ledger, id_))
+        self.rings.set()
+        return ended
+
+    async def _answer(self, work: Callable[[Answering, Ledger], Awaitable[Answered]]) -> Answered:
+        answering = Answering(self._moving())
+        done = await self.store.write(lambda ledger: work(answering, ledger))
+        self.woken(done.channels)
+        self.rings.set()
+        return done
+
+    def _moving(self) -> Moving:
+        return Moving(self.rules, self.now(), self.new_id)
 
     async def tell(self, event: Event) -> None:
         """An event of the gateway's own, on the way of all others."""
@@ -170,48 +320,9 @@ class Pipeline:
         if event.source != GATEWAY:
             await ledger.inbox.add(own.unreadable(event.source, self.new_id(), self.now()))
 
-    async def _turn(
-        self, ledger: Ledger, outlet: Outlet, said: Sequence[Said], most: int, *, recovered: bool, struggling: str
-    ) -> Turn:
-        now = self.now()
-        settling = Settling(outlet, self.rules, now, self.new_id, self.dice, struggling)
-        if said:
-            await settling.settle(ledger, said)
-        if recovered:
-            await ledger.outbox.wake(outlet.name)
-        if not most:
-            return Turn()
-        claimed = await ledger.outbox.claim(outlet.name, now, outlet.patience + LEASE_BEYOND_PATIENCE, most)
-        if not claimed:
-            return Turn(next_due=await ledger.outbox.next_due(outlet.name))
-        ids = {delivery.incident for delivery in claimed}
-        incidents = await ledger.incidents.by_id(ids)
-        history = await ledger.changes.of({delivery.incident: delivery.said for delivery in claimed})
-        links = await self._links(ledger, ids) if outlet.wants_links else {}
-        await settling.tell_buried(ledger, [(d, incidents[d.incident]) for d in claimed if d.state == "failed"])
-        return Turn(
-            tuple(
-                Claim(
-                    delivery,
-                    incidents[delivery.incident],
-                    tuple(change for change in history[delivery.incident] if change.revision >= delivery.said),
-                    links.get(delivery.incident, {}),
-                )
-                for delivery in claimed
-                if delivery.state == "waiting"
-            )
-        )
 
-    async def _links(self, ledger: Ledger, incidents: Collection[str]) -> dict[str, dict[str, str]]:
-        """Where other channels hold these incidents, by kind of channel: {"slack": url}."""
-        kinds = self.rules.kinds
-        found: dict[str, dict[str, str]] = {}
-        for incident, deliveries in (await ledger.outbox.of(incidents)).items():
-            for delivery in deliveries:
-                link = delivery.ref.get("permalink")
-                if isinstance(link, str) and delivery.channel in kinds:
-                    found.setdefault(incident, {}).setdefault(kinds[delivery.channel], link)
-        return found
+async def _nothing_agrees(_channel: str, _where: Mapping[str, Json], _ref: Ref) -> bool:
+    return False
 
 
 def fit(receipt: Receipt) -> Receipt:

@@ -7,25 +7,27 @@ import asyncio
 import gc
 import random
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import config, removed, workers
-from gateway.clock import new_id, now_ms
+from gateway.clock import Steady, new_id, now_ms
 from gateway.config import ChannelEntry, Configuration
 from gateway.config.watch import Watch
-from gateway.contracts import Channel
+from gateway.contracts import Channel, Listener
 from gateway.errors import BadConfiguration, StoreUnavailable
 from gateway.explaining import surroundings_of, voice_of
-from gateway.model import GATEWAY, Event, Millis, Receipt
+from gateway.model import GATEWAY, Event, Json, Millis, Receipt, Ref, Sent
 from gateway.pipeline import LEASE_BEYOND_PATIENCE, Pipeline
 from gateway.plugins import adapters
 from gateway.rules import own, wording
-from gateway.rules.deciding import MOST_LIVING, Rules
+from gateway.rules.deciding import Rules
+from gateway.rules.folding import MOST_LIVING
 from gateway.rules.retry import LONGEST, RetryPolicy
 from gateway.settling import Outlet
 from gateway.store.safe import Ledger, Safe
@@ -81,8 +83,14 @@ class Service:
         self._untold: deque[Event] = deque()
         self._telling = asyncio.Lock()
         self.fault = ""
+        self._clock = Steady()
+        self._changed = asyncio.Event()
         self.store = Safe(options.database)
-        self.pipeline = Pipeline(self.store, adapters(), Rules(configuration.routing), now_ms, new_id, random.random)
+        self.pipeline = Pipeline(
+            self.store, adapters(), Rules(configuration.routing), self._clock, new_id, random.random
+        )
+        self.pipeline.woken = self._wake
+        self.pipeline.agrees = self._agrees
         self.house = House(
             pipeline=self.pipeline,
             store=self.store,
@@ -92,6 +100,7 @@ class Service:
             lanes=self._crew.states,
             test=self._test,
             wake=self._wake,
+            listener=self._listener,
             started_at=now_ms(),
         )
 
@@ -109,6 +118,8 @@ class Service:
         await self.store.write(self._begin)
         await self._apply(self.house.configuration)
         self._crew.start("process", self._process)
+        self._crew.start("timers", self._ring)
+        self._crew.start("clock", self._follow_clock)
         self._crew.start("tidy", self._tidy)
         self._crew.start("configuration", self._follow)
         gc.collect()
@@ -118,13 +129,14 @@ class Service:
     async def _begin(self, ledger: Ledger) -> None:
         """Nobody lives who held a lease, and the configuration that we start with is a good one."""
         await ledger.outbox.release_all()
+        self.pipeline.link_key = self.house.link_key = await ledger.quiet.key("links")
         if await ledger.incidents.living({(GATEWAY, own.CONFIGURATION)}):
             await ledger.inbox.add(own.configuration_taken(new_id(), self.pipeline.now()))
 
     async def stop(self) -> None:
         """What is under way ends or is given back; within ten seconds, as SIGTERM allows."""
         self.house.stopping = True
-        for name in ("configuration", "tidy", "process", *(f"lane {lane}" for lane in self._lanes)):
+        for name in ("configuration", "tidy", "process", "timers", "clock", *(f"lane {lane}" for lane in self._lanes)):
             await self._crew.stop(name)
         lanes = (_end(lane, self._channels[name]) for name, lane in self._lanes.items())
         await asyncio.gather(*lanes, *self._ending, return_exceptions=True)
@@ -156,6 +168,23 @@ class Service:
             lambda: self._crew.beat("process"),
         )
 
+    async def _ring(self) -> None:
+        await workers.ring(self.pipeline, self._changed, self._wake, lambda: self._crew.beat("timers"))
+
+    async def _follow_clock(self) -> None:
+        await workers.follow_clock(self.pipeline, self._clock, lambda: self._crew.beat("clock"))
+
+    def _listener(self, name: str) -> tuple[str, Listener] | None:
+        """The kind and the channel of this name, where its people can answer."""
+        channel, entry = self._channels.get(name), self.house.configuration.channels.get(name)
+        if entry is None or not isinstance(channel, Listener) or not channel.listens:
+            return None
+        return entry.kind.name, channel
+
+    async def _agrees(self, name: str, where: Mapping[str, Json], ref: Ref) -> bool:
+        found = self._listener(name)
+        return found is not None and await found[1].agrees(where, ref)
+
     def _wake(self, channels: frozenset[str]) -> None:
         workers.wake_lanes(self._lanes, channels)
 
@@ -170,6 +199,8 @@ class Service:
                 self._open_lane(*built)
         self.pipeline.rules = self._rules(configuration)
         self.house.configuration = configuration
+        self._changed.set()
+        self.pipeline.rings.set()
         self._returning = True
         with suppress(StoreUnavailable):  # the next sweep does it
             await self._keep_promises()
@@ -216,6 +247,9 @@ class Service:
             policy=RetryPolicy(settings.give_up_after, channel.unknown_again),
             patience=max(60_000, 6 * settings.timeout),
             wants_links=getattr(channel, "wants_links", False),
+            budget=settings.max_messages,
+            listens=getattr(channel, "listens", False) and bool(public_url),
+            links=getattr(channel, "links", False),
         )
         # It never falls: a lane that was closed may still be sending under the longer one.
         self._longest_lease = max(self._longest_lease, outlet.patience + LEASE_BEYOND_PATIENCE)
@@ -223,6 +257,22 @@ class Service:
         name = f"lane {entry.name}"
         self._lanes[entry.name] = lane
         self._crew.start(name, lambda: lane.serve(lambda: self._crew.beat(name)))
+        if outlet.listens and hasattr(channel, "announce"):
+            self._announce(entry.name, channel.announce())
+
+    def _announce(self, name: str, calling: Coroutine[Any, Any, Receipt]) -> None:
+        """Tell the vendor where to call us, beside everything else: nothing waits for that."""
+
+        async def announce() -> None:
+            receipt = await calling
+            if isinstance(receipt, Sent):
+                log.info("callback announced", channel=name)
+            else:
+                log.warning("callback not announced", channel=name, reason=receipt.reason)
+
+        task = asyncio.create_task(announce(), name=f"announce {name}")
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
     async def _close_lane(self, name: str) -> None:
         """Take nothing new. What is being sent ends in its own time: a channel that hangs delays no reload."""

@@ -5,8 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from gateway.answering import Answering
+from gateway.carrying import Moving
 from gateway.contracts import Attempt, Channel, Ledger, Settled
-from gateway.model import GATEWAY, Change, Delivery, Incident, Millis, Receipt, Rejected, Sent
+from gateway.fields import Rate
+from gateway.model import (
+    GATEWAY,
+    Change,
+    Delivery,
+    Gathered,
+    Incident,
+    Millis,
+    Receipt,
+    Rejected,
+    Sent,
+    Timer,
+)
 from gateway.rules import own
 from gateway.rules.deciding import Rules
 from gateway.rules.retry import RetryPolicy, settle
@@ -21,7 +35,9 @@ MOST_CRASHES = 5
 
 @dataclass(frozen=True, slots=True)
 class Outlet:
-    """A channel as the pipeline uses it. `patience` bounds one send as a whole, all its calls together."""
+    """A channel as the pipeline uses it. `patience` bounds one send as a whole, all its calls together. `budget`: its
+    storm budget. `listens`: whoever reads a message there can act on it at once; by `links` where
+    that is all they can follow."""
 
     name: str
     channel: Channel
@@ -29,28 +45,39 @@ class Outlet:
     policy: RetryPolicy
     patience: Millis
     wants_links: bool = False
+    budget: Rate | None = None
+    listens: bool = False
+    links: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """One delivery taken to be said, with all that its message is composed of. `since` begins with the change
-    that was said last, where there is one."""
+    that was said last, where there is one.
+
+    `gathered`: what a digest's delivery is about; then `incident` is its face. `hushed`: the budget lets it change
+    what stands, and ring no bell. `extra`: it rings beyond the plain budget."""
 
     delivery: Delivery
     incident: Incident
     since: tuple[Change, ...]
     links: Mapping[str, str]
+    gathered: Gathered | None = None
+    hushed: bool = False
+    extra: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A claim, and what became of it. `crashed`: the channel raised, which it never should."""
+    """A claim, and what became of it. `crashed`: the channel raised, which it never should. `rang`: it was more than
+    a quiet change of what stands."""
 
     claim: Claim
     receipt: Receipt
     started_at: Millis
     ended_at: Millis
     crashed: bool = False
+    rang: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +98,7 @@ class Settling:
             FENCED.labels(self.outlet.name).inc()
             log.warning("settlement fenced", delivery=id_, channel=self.outlet.name)
         await self._tell_health(ledger, pairs)
+        await self._keep_on(ledger, pairs)
         for one in said:
             await self._spread_link(ledger, one)
         for one, delivery in pairs:
@@ -92,8 +120,14 @@ class Settling:
             reason = one.receipt.missed
         if one.crashed and result.tries >= MOST_CRASHES:
             state, reason = "failed", f"given up after {result.tries} faults: {reason}"
+        sent = isinstance(one.receipt, Sent)
+        rang = sent and one.rang
         return replace(
             before,
+            said_at=self.now if rang or (sent and before.is_digest) else before.said_at,
+            said_severity=one.claim.incident.severity if sent else before.said_severity,
+            spoken=before.spoken + rang,
+            reached="unknown" if rang else before.reached,
             state=state,
             said=result.said,
             due_at=result.due_at,
@@ -117,6 +151,31 @@ class Settling:
             reason=detail,
             took=max(one.ended_at - one.started_at, 0),
         )
+
+    async def _keep_on(self, ledger: Ledger, pairs: Sequence[tuple[Said, Delivery]]) -> None:
+        """What follows from a message that rang, or never will: it counts, it is repeated, another channel is tried."""
+        repeats: list[Timer] = []
+        for one, delivery in pairs:
+            if delivery.state == "failed" and delivery.person:
+                moving = Moving(self.rules, self.now, self.new_id)
+                await Answering(moving).fail_over(ledger, delivery, delivery.reason)
+            if not (isinstance(one.receipt, Sent) and one.rang):
+                continue
+            repeats += self._repeat(one, delivery)
+            if self.outlet.budget is not None:
+                extra = one.claim.extra and not delivery.is_digest
+                forget = self.now - 2 * self.outlet.budget.window
+                await ledger.digests.spend(self.outlet.name, self.now, self.new_id(), extra=extra, forget=forget)
+        await ledger.timers.set(repeats)
+
+    def _repeat(self, one: Said, delivery: Delivery) -> list[Timer]:
+        """Say it again after a while, if it is open and unacknowledged then."""
+        route = self.rules.routes.get(delivery.route)
+        if route is None or not route.repeat_every or delivery.is_digest or one.claim.incident.state != "open":
+            return []
+        about = {"route": delivery.route, "person": delivery.person}
+        due_at = self.now + route.repeat_every
+        return [Timer("repeat", delivery.incident, due_at, self.outlet.name, about=about)]
 
     async def _tell_health(self, ledger: Ledger, pairs: Sequence[tuple[Said, Delivery]]) -> None:
         """A dead letter raises an alert, the next success ends it; a dead letter of the gateway's own raises none."""
@@ -146,6 +205,8 @@ class Settling:
         """A permalink that became known is news to the channels that show it: Notion's page names Slack's message."""
         fresh = isinstance(one.receipt, Sent) and one.receipt.ref.get("permalink")
         if not fresh or fresh == one.claim.delivery.ref.get("permalink") or not self.rules.wants_links:
+            return
+        if one.claim.delivery.is_digest:
             return
         id_ = one.claim.incident.id
         showing = [

@@ -12,16 +12,55 @@ import os
 import queue
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import Counter as _Counter
+from prometheus_client import Histogram as _Histogram
 
 REGISTRY: Final = CollectorRegistry()
+_REHEARSING: Final[ContextVar[bool]] = ContextVar("rehearsing", default=False)
+
+
+@contextmanager
+def rehearsing() -> Iterator[None]:
+    """What is done in here is only tried out: it is neither counted nor logged."""
+    token = _REHEARSING.set(True)
+    try:
+        yield
+    finally:
+        _REHEARSING.reset(token)
+
+
+class Counter(_Counter):
+    """A counter that a rehearsal does not move."""
+
+    def inc(self, amount: float = 1, exemplar: dict[str, str] | None = None) -> None:
+        if not _REHEARSING.get():
+            super().inc(amount, exemplar)
+
+
+class Histogram(_Histogram):
+    """A histogram that a rehearsal does not move."""
+
+    def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
+        if not _REHEARSING.get():
+            super().observe(amount, exemplar)
+
 
 RECEIVED = Counter("tocsin_events_received", "Events safe on disk", ["source"], registry=REGISTRY)
 DUPLICATES = Counter(
     "tocsin_events_duplicate", "Events the sender had already delivered", ["source"], registry=REGISTRY
+)
+CREDENTIALS = Counter(
+    "tocsin_credentials_used",
+    "Verified requests, by the place in its list of the credential that fitted",
+    ["source", "place"],
+    registry=REGISTRY,
 )
 REFUSED = Counter("tocsin_requests_refused", "Requests refused, by reason", ["reason"], registry=REGISTRY)
 DECIDED = Counter("tocsin_events_decided", "Events read and decided", ["source"], registry=REGISTRY)
@@ -30,8 +69,12 @@ UNREADABLE = Counter(
 )
 UNROUTED = Counter("tocsin_incidents_unrouted", "Incidents that no route matched", ["source"], registry=REGISTRY)
 CHANGED = Counter("tocsin_incident_changes", "Changes of incidents, by what", ["what"], registry=REGISTRY)
+FIRED = Counter("tocsin_timers_fired", "Timers that fired, by kind", ["kind"], registry=REGISTRY)
 DELIVERED = Counter("tocsin_messages_delivered", "Messages the vendor took", ["channel"], registry=REGISTRY)
 ATTEMPTS = Counter("tocsin_delivery_attempts", "Attempts, by receipt", ["channel", "receipt"], registry=REGISTRY)
+HELD = Counter(
+    "tocsin_messages_held", "Messages that a storm budget put into a summary", ["channel"], registry=REGISTRY
+)
 FAILED = Counter("tocsin_deliveries_failed", "Deliveries that became dead letters", ["channel"], registry=REGISTRY)
 FENCED = Counter("tocsin_settlements_fenced", "Settlements refused for a stale token", ["channel"], registry=REGISTRY)
 LAG = Histogram(
@@ -53,6 +96,17 @@ BEATS = Gauge("tocsin_task_beat_seconds", "Unix time of a task's last beat", ["t
 RESTARTS = Counter("tocsin_task_restarts", "Background tasks restarted after a fault", ["task"], registry=REGISTRY)
 RELOADS = Counter("tocsin_configuration_reloads", "Saved configurations, by outcome", ["outcome"], registry=REGISTRY)
 LOST_LINES = Counter("tocsin_log_lines_lost", "Log lines that nobody took", registry=REGISTRY)
+
+
+def hush() -> None:
+    """A command says what it has to say itself: no log line on a terminal."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
+def _only_what_happens(_logger: Any, _method: str, line: Any) -> Any:
+    if _REHEARSING.get():
+        raise structlog.DropEvent
+    return line
 
 
 def logger() -> Any:
@@ -119,6 +173,7 @@ def start_logging(level: str = "info") -> None:
     """One JSON line per fact on standard error, for our own lines and for those of the libraries."""
     lines = Lines(2)
     stamped: list[Any] = [
+        _only_what_happens,
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from gateway.clock import Steady
 from gateway.errors import StoreUnavailable
 from gateway.fields import Rate
 from gateway.model import Millis, Sent
@@ -31,6 +32,9 @@ BATCH = 64
 BATCH_UNDER_PRESSURE = 24
 REST_UNDER_PRESSURE = 12.0
 """While senders queue, deciding rests this many times as long as it worked: accepting goes first."""
+RUNG_AT_ONCE = 100
+RING_SECONDS = 0.5
+CLOCK_SECONDS = 0.5
 STRUGGLES_AFTER: Millis = 15 * 60_000
 
 
@@ -96,6 +100,48 @@ async def process(
             await asyncio.sleep((time.monotonic() - started) * REST_UNDER_PRESSURE)
 
 
+async def ring(
+    pipeline: Pipeline, changed: asyncio.Event, wake: Callable[[frozenset[str]], None], beat: Callable[[], None]
+) -> None:
+    """Act on every timer at its time. What another process arms is seen within half a second. `changed`: the rules
+    have changed since what lives was held against them."""
+    while True:
+        beat()
+        pipeline.rings.clear()
+        try:
+            if changed.is_set():
+                changed.clear()
+                await pipeline.reconsider()
+            rung = await pipeline.ring(RUNG_AT_ONCE)
+        except StoreUnavailable as error:
+            log.warning("timers postponed", reason=str(error))
+            changed.set()
+            await asyncio.sleep(1)
+            continue
+        wake(rung.channels)
+        if not rung.fired:
+            wait = RING_SECONDS if rung.next_due is None else (rung.next_due - pipeline.now()) / 1000
+            await _event(pipeline.rings, min(max(wait, 0.01), RING_SECONDS))
+
+
+async def follow_clock(pipeline: Pipeline, clock: Steady, beat: Callable[[], None]) -> None:
+    """A wall clock that was put forward or back takes with it whatever waits for a span of time: nobody is called an
+    hour early, or late, because a machine learned what time it is."""
+    while True:
+        beat()
+        jump = clock.jump()
+        if jump:
+            try:
+                await pipeline.shift(jump)
+            except StoreUnavailable as error:
+                log.warning("clock followed later", reason=str(error))
+            else:
+                clock.follow(jump)
+                log.warning("clock followed", milliseconds=jump)
+                pipeline.rings.set()
+        await asyncio.sleep(CLOCK_SECONDS)
+
+
 class Lane:
     """One channel's way out: its own pace, its own width, its own troubles. It delays no other."""
 
@@ -154,7 +200,14 @@ class Lane:
             return wait
         recovered, self._recovered = self._recovered, False
         turning = asyncio.ensure_future(
-            self._pipeline.turn(self.outlet, said, most, recovered=recovered, struggling=self._struggling(said, now))
+            self._pipeline.turn(
+                self.outlet,
+                said,
+                most,
+                recovered=recovered,
+                struggling=self._struggling(said, now),
+                ringing=len(self._sending),
+            )
         )
         self._turning = turning, said
         try:

@@ -23,6 +23,7 @@ from gateway import config
 from gateway.clock import now_ms
 from gateway.model import Millis
 from gateway.service import Options, Service
+from gateway.telemetry import REGISTRY
 
 TOKEN = "tkn-generic-0001"
 SECRET = "sec-github-0001"
@@ -174,6 +175,11 @@ def client_of(
     return httpx2.AsyncClient(
         transport=httpx2.ASGITransport(app=app, client=(address, 50_000)), base_url=base, headers=headers
     )
+
+
+def counted(metric: str, **labels: str) -> float:
+    """What a counter stands at; 0 before its first."""
+    return REGISTRY.get_sample_value(metric, labels) or 0.0
 
 
 async def until(done: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:

@@ -25,12 +25,31 @@ import structlog
 from gateway.clock import new_id
 from gateway.contracts import Accepted, Admission, Keep
 from gateway.fields import Rate
-from gateway.model import Alert, Delivery, Event, Incident, Json, Message, Millis, Receipt, Ref, Sent, Severity
+from gateway.model import (
+    Act,
+    Alert,
+    Delivery,
+    Event,
+    Incident,
+    Json,
+    Message,
+    Millis,
+    Receipt,
+    Ref,
+    Sent,
+    Severity,
+    Verb,
+)
 from gateway.pipeline import Pipeline, Processed
 from gateway.plugins import adapters
+from gateway.rules.calendars import CalendarSettings
 from gateway.rules.deciding import Rules
+from gateway.rules.escalation import EscalationSettings
+from gateway.rules.people import PersonSettings
 from gateway.rules.retry import RetryPolicy
+from gateway.rules.rotations import RotationSettings
 from gateway.rules.routing import RouteSettings, Routing
+from gateway.rules.silencing import ExpireSettings, InhibitSettings, MuteSettings
 from gateway.rules.wording import Voice
 from gateway.settling import Claim, Outlet, Said
 from gateway.store.safe import Ledger, Safe
@@ -94,6 +113,7 @@ class Team:
     width: int = 4
     paces: tuple[Rate, ...] = ()
     unknown_again: int | None = None
+    budget: Rate | None = None
     answers: deque[Answer] = field(default_factory=deque)
     asked: list[tuple[Message, Ref]] = field(default_factory=list)
     heard: list[Message] = field(default_factory=list)
@@ -128,7 +148,8 @@ class House:
 
     def outlet(self, name: str, team: Team, *, give_up_after: Millis = 24 * HOUR, links: bool = False) -> Outlet:
         policy = RetryPolicy(give_up_after, team.unknown_again)
-        return Outlet(name, team, Voice(name, "en", None, team.escape), policy, patience=MINUTE, wants_links=links)
+        voice = Voice(name, "en", None, team.escape)
+        return Outlet(name, team, voice, policy, patience=MINUTE, wants_links=links, budget=team.budget)
 
     def rules(self, read: Routing, **changes: Any) -> Rules:
         edits = frozenset(name for name, team in self.teams.items() if team.edits)
@@ -141,6 +162,56 @@ class House:
     async def receive(self, body: bytes, *, source: str = "scripts", adapter: str = "plain", **keep: Any) -> Accepted:
         event = Event(new_id(), source, adapter, self.clock(), {"content-type": "application/json"}, body)
         return await self.pipeline.receive(event, Keep(**keep))
+
+    def order(self, **blocks: Any) -> None:
+        """Add blocks of routing.yaml to the rules in force: people, rotations, escalations, mutes, inhibit …"""
+        many = {"mutes": MuteSettings, "inhibit": InhibitSettings, "expire": ExpireSettings}
+        named = {
+            "people": PersonSettings,
+            "rotations": RotationSettings,
+            "escalations": EscalationSettings,
+            "calendars": CalendarSettings,
+        }
+        read: dict[str, Any] = {}
+        for name, block in blocks.items():
+            if name in many:
+                read[name] = tuple(many[name].model_validate(entry) for entry in block)
+            elif name in named:
+                read[name] = {key: named[name].model_validate(entry) for key, entry in block.items()}
+            else:
+                read[name] = block
+        rules = self.pipeline.rules
+        self.pipeline.rules = replace(rules, routing=replace(rules.routing, **read))
+
+    async def ring(self) -> None:
+        """Act on all timers that are due by now, and decide what follows."""
+        while (await self.pipeline.ring(100)).fired:
+            pass
+        await self.decide()
+
+    async def passes(self, span: Millis, *channels: str, step: Millis = 0) -> None:
+        """Time passes: timers ring and channels speak at every moment at which something is due."""
+        end = self.clock() + span
+        names = channels or tuple(self.teams)
+        while True:
+            await self.ring()
+            for name in names:
+                while await self.deliver(name):
+                    pass
+            due = [await self.store.read(lambda ledger: ledger.timers.next_due())]
+            due += [
+                await self.store.read(lambda ledger, name=name: ledger.outbox.next_due(name))  # type: ignore[misc]
+                for name in names
+            ]
+            ahead = [at for at in due if at is not None and at > self.clock()]
+            following = min([*ahead, end] + ([self.clock() + step] if step else []))
+            if self.clock() >= end:
+                return
+            self.clock.at = min(following, end)
+
+    async def act(self, verb: Verb, by: str = "kim", title: str = "disk", **wish: Any) -> Incident:
+        incident = await self.incident(title)
+        return await self.pipeline.act(incident.id, Act(verb, by, **wish))
 
     async def post(self, *alerts: Alert, source: str = "scripts") -> Accepted:
         return await self.receive(json.dumps([asdict(one) for one in alerts]).encode(), source=source)

@@ -14,7 +14,7 @@ import pytest
 from gateway.errors import StoreUnavailable
 from gateway.model import GATEWAY, Alert, Message, Receipt, Ref, Rejected, Retry, Sent, Severity, Unknown
 from gateway.pipeline import Processed
-from gateway.rules.deciding import MOST_LIVING
+from gateway.rules.folding import MOST_LIVING
 from gateway.settling import MOST_CRASHES
 from tests.stage import HOUR, MINUTE, House, Team, stage
 
@@ -288,6 +288,7 @@ class TestSpeaking:
                 {"name": "all", "matched": True, "missed": None},
             ],
             "targets": [{"channel": "team", "at": "2026-11-20T12:00:00.000Z"}],
+            "holds": [],
             "configuration": "abc",
         }
         assert resolved["routes"] == [{"name": "all", "matched": True, "missed": None, "note": "team has heard of it"}]

@@ -39,6 +39,8 @@ _BARS: Final = {
 }
 _GREEN: Final = "#2e7d32"
 _GREY: Final = "#546e7a"
+_BLACK: Final = "#263238"
+_VERBS: Final = {"acknowledge": "#1565c0", "resolve": _GREEN, "silence": _GREY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def letter(message: Message, envelope: Envelope) -> bytes:
     # No holiday greeting shall come back. RFC 3834 §5; the second is Exchange's own.
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-Auto-Response-Suppress"] = "All"
-    mail.set_content(clean(message.text) + "\n")
+    mail.set_content(clean("\n".join((message.text, *_links(message)))) + "\n")
     mail.add_alternative(_page(message), subtype="html")
     return mail.as_bytes()
 
@@ -94,7 +96,7 @@ def _tag(message: Message) -> str:
             return tags[6]
         case "test":
             return tags[7]
-        case "opened" | "worsened" | "eased" | "reopened" | "linked":
+        case _:
             return tags[message.incident.severity]
 
 
@@ -115,6 +117,7 @@ def _page(message: Message) -> str:
         parts += [_facts(message.facts), _prose(message.body), _button(message)]
     else:
         parts += [_prose(message.custom_body)]
+    parts.append(_actions(message))
     if message.footer:
         parts.append(f'<p style="margin:16px 0 0;font-size:12px;color:{_GREY}">{_safe(message.footer)}</p>')
     inside = "\n".join(part for part in parts if part)
@@ -150,14 +153,29 @@ def _prose(text: str) -> str:
     return f'<div style="{style}">{_safe(text)}</div>' if text else ""
 
 
+def _links(message: Message) -> list[str]:
+    """What can be done from here, a line each: mail can only hold links."""
+    return [f"{action.label}: {action.url}" for action in message.actions if action.url]
+
+
 def _button(message: Message) -> str:
     if not message.url:
         return ""
+    return f'<p style="margin:18px 0 0">{_link(message.url, _TAGS[message.language][8], _BLACK)}</p>'
+
+
+def _actions(message: Message) -> str:
+    """Each opens a page with one button: following a link changes nothing, for scanners follow every link."""
+    shown = [_link(action.url, action.label, _VERBS[action.verb]) for action in message.actions if action.url]
+    return f'<p style="margin:18px 0 0">{" ".join(shown)}</p>' if shown else ""
+
+
+def _link(url: str, word: str, colour: str) -> str:
     style = (
-        "display:inline-block;padding:12px 22px;border-radius:6px;background:#263238;color:#ffffff;text-decoration:none"
+        f"display:inline-block;margin:0 8px 8px 0;padding:12px 22px;border-radius:6px;background:{colour};"
+        "color:#ffffff;text-decoration:none"
     )
-    word = _TAGS[message.language][8]
-    return f'<p style="margin:18px 0 0"><a href="{_safe(message.url)}" style="{style}">{word}</a></p>'
+    return f'<a href="{_safe(url)}" style="{style}">{_safe(word)}</a>'
 
 
 def _safe(text: str) -> str:

@@ -13,6 +13,7 @@ import re
 from datetime import UTC, datetime
 from typing import Final
 
+from gateway.channels._slack_hearing import buttons
 from gateway.model import Incident, Json, Message, Severity
 from gateway.rules.phrases import PHRASES
 
@@ -49,11 +50,14 @@ def escape(text: str) -> str:
     return _BROADCAST.sub("@" + _JOINER, escaped)
 
 
-def whole(message: Message) -> dict[str, Json]:
-    """`text`, `blocks` and `attachments` that say the whole message."""
+def whole(message: Message, *, answered: bool = False) -> dict[str, Json]:
+    """`text`, `blocks` and `attachments` that say the whole message; with its buttons where they can be `answered`.
+
+    They stand below the headline: the end of a long attachment is folded away."""
     said: dict[str, Json] = {}
+    pressed = buttons(message.actions, message.incident.id) if answered else []
     for most in _BODIES:
-        said = {"blocks": _headline(message), "attachments": _rest(message, most)}
+        said = {"blocks": [*_headline(message), *pressed], "attachments": _rest(message, most)}
         if len(json.dumps(said, ensure_ascii=False)) < MOST_IN_ALL:
             break
     return {"text": fallback(message), **said}

@@ -4,61 +4,48 @@ By webhook each change is a message of its own, for a webhook's answer names no 
 the first message stands for the incident: it is kept true by `chat.update`, and a reply in its thread says
 what changed. Slack answers most refusals with HTTP 200 and `{"ok": false, "error": word}`.
 docs.slack.dev/messaging/sending-messages-using-incoming-webhooks, docs.slack.dev/reference/methods
+
+With a `signing_secret` the root carries buttons, and what is pressed is heard.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import re
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from pydantic import SecretStr, field_validator, model_validator
 
 from gateway.channels import _slack_blocks as blocks
-from gateway.channels._http import Answer, Wire, judge, retry_after
-from gateway.contracts import ChannelSettings, Surroundings
+from gateway.channels import _slack_hearing as hearing
+from gateway.channels._callbacks import agree, text_of, within
+from gateway.channels._http import Answer, Wire
+from gateway.channels._slack_answers import GONE, MISSHAPEN, MOVED, No, of_api, of_webhook, word_of
+from gateway.contracts import Call, ChannelSettings, Heard, Ignored, Pressed, Reply, Surroundings
+from gateway.errors import BadCredential
 from gateway.fields import HttpUrl, Rate, SecretUrl
-from gateway.model import Json, Message, Receipt, Ref, Rejected, Retry, Sent, Unknown
+from gateway.model import Json, Message, Receipt, Ref, Sent
 
-PERMALINK_SECONDS: Final = 2.0
-
-_WORD = re.compile(r"[a-z][a-z0-9_:,]{0,79}")
-_LATER: Final = frozenset(
-    {"ratelimited", "rate_limited", "service_unavailable", "request_timeout", "team_added_to_org"}
-)
-_UNSURE: Final = frozenset({"internal_error", "fatal_error"})  # "some aspect of the operation may have succeeded"
-_GONE: Final = frozenset(
-    {"message_not_found", "cant_update_message", "edit_window_closed", "thread_not_found", "cannot_reply_to_message"}
-)
-_MOVED: Final = frozenset({"channel_not_found", "is_archived"})  # routing.yaml may name another channel by now
-_MISSHAPEN: Final = frozenset(
-    {"invalid_blocks", "invalid_blocks_format", "invalid_attachments", "msg_blocks_too_long", "msg_too_long"}
-)
-_ADVICE: Final = {
-    "not_in_channel": "invite the app to the channel",
-    "channel_not_found": "check the channel, and invite the app where it is private",
-    "is_archived": "the channel is archived; name another",
-    "channel_is_archived": "the channel is archived; name another",
-    "missing_scope": "give the app the scope and install it again",
-    **dict.fromkeys(
-        ("invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"), "check bot_token"
-    ),
-    **dict.fromkeys(("no_service", "no_team", "invalid_token"), "the webhook is gone; make a new one"),
-}
+PATIENCE_S: Final = 2.0
+"""For what a message does not depend on: its address, and a word to whoever pressed, whom Slack wants answered
+within three seconds."""
 
 _QUIET: Final[Mapping[str, Json]] = {"unfurl_links": False, "unfurl_media": False, "link_names": False}
 
 
 class Settings(ChannelSettings):
-    """Either `webhook_url`, or `bot_token` (scope chat:write) with `channel`, an id such as C0123 or a #name."""
+    """Either `webhook_url`, or `bot_token` (scope chat:write) with `channel`, an id such as C0123 or a #name.
+
+    `signing_secret`, of the same app, for buttons."""
 
     webhook_url: SecretUrl | None = None
     bot_token: SecretStr | None = None
     channel: str = ""
+    signing_secret: SecretStr | None = None
     api_url: HttpUrl = "https://slack.com/api"
 
     @field_validator("bot_token")
@@ -85,17 +72,22 @@ class Settings(ChannelSettings):
             raise ValueError("bot_token needs channel: the channel's id, such as C0123ABC, or its #name")
         if self.webhook_url is not None and self.channel:
             raise ValueError("channel goes with bot_token; a webhook has its own channel")
+        if self.webhook_url is not None and self.signing_secret is not None:
+            raise ValueError(
+                "signing_secret goes with bot_token; what a webhook said cannot be changed, nor its buttons"
+            )
         return self
 
 
 def connect(settings: Settings, surroundings: Surroundings) -> Webhook | Bot:
     token = settings.bot_token.get_secret_value() if settings.bot_token else ""
     headers = {"authorization": f"Bearer {token}"} if token else {}
-    wire = Wire(timeout=settings.timeout, width=2, transport=surroundings.transport, headers=headers)
+    # One connection more than there are sends, so that whoever presses need not wait for them.
+    wire = Wire(timeout=settings.timeout, width=3, transport=surroundings.transport, headers=headers)
     paces = settings.pace if settings.pace is not None else (Rate(1, 1_000),)
     if settings.webhook_url is not None:
         return Webhook(settings.webhook_url.get_secret_value(), wire, paces)
-    return Bot(settings.channel, settings.api_url, wire, paces)
+    return Bot(settings, wire, paces)
 
 
 class Webhook:
@@ -117,30 +109,35 @@ class Webhook:
         """Sent with an empty ref. Refused blocks are sent once more as words alone."""
         said = blocks.whole(message)
         answer = await self._wire.call("POST", self._url, json={**said, **_QUIET})
-        if isinstance(answer, Answer) and answer.status == 400 and _word(answer.text) in _MISSHAPEN:
+        if isinstance(answer, Answer) and answer.status == 400 and word_of(answer.text) in MISSHAPEN:
             answer = await self._wire.call("POST", self._url, json={"text": said["text"], **_QUIET})
-        return _of_webhook(answer) if isinstance(answer, Answer) else answer
+        return of_webhook(answer) if isinstance(answer, Answer) else answer
 
     async def close(self) -> None:
         await self._wire.close()
 
 
 class Bot:
-    """An app with a bot token. The ref: `channel` and `ts` of the message at the root, `permalink` where Slack
-    gave one, and `said`, the id of the message that the root says already while its thread does not."""
+    """An app with a bot token. The ref: `channel` and `ts` of the message at the root, its workspace `team` and its
+    `permalink` where Slack told them, and `said`, the id of the message that the root says already while its thread
+    does not."""
 
     edits = True
     width = 2
     unknown_again: int | None = None
 
-    def __init__(
-        self, channel: str, api_url: str, wire: Wire, paces: tuple[Rate, ...], patience: float = PERMALINK_SECONDS
-    ) -> None:
+    def __init__(self, settings: Settings, wire: Wire, paces: tuple[Rate, ...], patience: float = PATIENCE_S) -> None:
         self.paces = paces
         self._patience = patience
-        self._channel = channel
-        self._api = api_url
+        self._channel = settings.channel
+        self._api = settings.api_url
+        self._secret = settings.signing_secret.get_secret_value() if settings.signing_secret else ""
         self._wire = wire
+        self._team = ""
+
+    @property
+    def listens(self) -> bool:
+        return bool(self._secret)
 
     def escape(self, text: str) -> str:
         return blocks.escape(text)
@@ -153,45 +150,84 @@ class Bot:
         if root is None:
             return await self._post(message)
         if ref.get("said") != message.id:
-            updated = await self._say("chat.update", {**root, **blocks.whole(message)})
-            if isinstance(updated, _No):
-                return await self._post(message) if updated.word in _GONE | _MOVED else updated.receipt
+            updated = await self._say("chat.update", {**root, **self._whole(message)})
+            if isinstance(updated, No):
+                return await self._post(message) if updated.word in GONE | MOVED else updated.receipt
         standing = {key: value for key, value in ref.items() if key != "said"}
         return Sent(standing) if message.quiet else await self._reply(message, root, standing)
+
+    def hear(self, call: Call) -> Heard:
+        """A press of one of our buttons. Ignored where it was pressed in a channel that certainly is another."""
+        if not self._secret:
+            raise BadCredential("There is no signing_secret to verify it by.")
+        heard = hearing.hear(call, self._secret)
+        if isinstance(heard, Pressed) and not self._may_be_here(heard.where["channel"]):
+            return Ignored("pressed in another channel")
+        return heard
+
+    async def agrees(self, where: Mapping[str, Json], ref: Ref) -> bool:
+        """Root for root, within one workspace: the bot's own where the ref does not tell."""
+        if "guest_of" in where or not agree(where, ref, "channel", "ts"):
+            return False
+        return bool(where.get("team")) and where["team"] == (ref.get("team") or await self._own_team())
+
+    async def reply(self, heard: Heard, text: str) -> Reply:
+        """An empty answer; the words are a message of their own, which only whoever pressed can see."""
+        if isinstance(heard, Pressed) and text:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._patience):
+                    await self._call("chat.postEphemeral", {**heard.about, "text": blocks.escape(text)})
+        return Reply()
 
     async def close(self) -> None:
         await self._wire.close()
 
+    def _may_be_here(self, channel: Json) -> bool:
+        # A name tells nothing of its id. Ids begin with C, D or G. docs.slack.dev/reference/objects/conversation-object
+        return channel == self._channel or not re.fullmatch(r"[CDG][A-Z0-9]{5,}", self._channel)
+
+    async def _own_team(self) -> str:
+        """The bot's own workspace, asked for once; '' where Slack does not tell it at once."""
+        if not self._team:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._patience):
+                    told = await self._call("auth.test", {})
+                    self._team = "" if isinstance(told, No) else text_of(told.get("team_id"))
+        return self._team
+
+    def _whole(self, message: Message) -> Mapping[str, Json]:
+        return blocks.whole(message, answered=self.listens)
+
     async def _post(self, message: Message) -> Receipt:
-        posted = await self._say("chat.postMessage", {"channel": self._channel, **blocks.whole(message), **_QUIET})
-        if isinstance(posted, _No):
+        posted = await self._say("chat.postMessage", {"channel": self._channel, **self._whole(message), **_QUIET})
+        if isinstance(posted, No):
             return posted.receipt
         root = _root(posted)
         if root is None:
             return Sent({}, "Slack named no message, so it cannot be changed")
-        permalink = await self._permalink(root)
-        return Sent({**root, "permalink": permalink} if permalink else root)
+        more = {"team": _team(posted), "permalink": await self._permalink(root)}
+        return Sent({**root, **{key: value for key, value in more.items() if value}})
 
     async def _reply(self, message: Message, root: Mapping[str, str], standing: Ref) -> Receipt:
         thread = {"channel": root["channel"], "thread_ts": root["ts"]}
         replied = await self._say("chat.postMessage", {**thread, **blocks.in_thread(message), **_QUIET})
-        if not isinstance(replied, _No):
+        if not isinstance(replied, No):
             return Sent(standing)
-        if replied.word in _GONE:
+        if replied.word in GONE:
             return await self._post(message)
         # The root is true already: the next attempt has only the thread to tell.
         return dataclasses.replace(replied.receipt, ref={**standing, "said": message.id})
 
-    async def _say(self, method: str, body: Mapping[str, Json]) -> Mapping[str, Json] | _No:
+    async def _say(self, method: str, body: Mapping[str, Json]) -> Mapping[str, Json] | No:
         """One call; blocks that Slack refuses give way to words alone: no page is lost to its own looks."""
         said = await self._call(method, body)
-        if isinstance(said, _No) and said.word in _MISSHAPEN:
+        if isinstance(said, No) and said.word in MISSHAPEN:
             return await self._call(method, {**body, "blocks": [], "attachments": []})
         return said
 
-    async def _call(self, method: str, body: Mapping[str, Json]) -> Mapping[str, Json] | _No:
+    async def _call(self, method: str, body: Mapping[str, Json]) -> Mapping[str, Json] | No:
         answer = await self._wire.call("POST", f"{self._api}/{method}", json=dict(body))
-        return _of_api(answer) if isinstance(answer, Answer) else _No(answer)
+        return of_api(answer) if isinstance(answer, Answer) else No(answer)
 
     async def _permalink(self, root: Mapping[str, str]) -> str:
         """The message's address for people, '' where Slack does not give it at once: nothing depends on it."""
@@ -206,42 +242,6 @@ class Bot:
         return link if isinstance(link, str) and link.startswith(("https://", "http://")) else ""
 
 
-@dataclass(frozen=True, slots=True)
-class _No:
-    """A call that did not succeed, and Slack's own word for it, '' where there is none."""
-
-    receipt: Retry | Rejected | Unknown
-    word: str = ""
-
-
-def _of_api(answer: Answer) -> Mapping[str, Json] | _No:
-    """Slack's answer where it is `ok`, else what its refusal means."""
-    given = answer.json if isinstance(answer.json, dict) else {}
-    if given.get("ok") is True and 200 <= answer.status < 300:
-        return given
-    word = _word(given.get("error"))
-    receipt = judge(answer, word + _advice(word, given))
-    if not isinstance(receipt, Sent):
-        return _No(receipt, word)
-    if word in _LATER:
-        return _No(Retry(word, retry_after(answer.headers)), word)
-    if word in _UNSURE:
-        return _No(Unknown(f"{word}: it may have been posted"), word)
-    if word:
-        return _No(Rejected(word + _advice(word, given)), word)
-    return _No(Unknown("HTTP 200, but the answer cannot be read"))
-
-
-def _of_webhook(answer: Answer) -> Receipt:
-    # A workflow's webhook and some of Slack's likenesses say it in JSON.
-    given = answer.json
-    if answer.status == 200 and (answer.text.strip() == "ok" or (isinstance(given, dict) and given.get("ok") is True)):
-        return Sent()
-    word = _word(answer.text)
-    receipt = judge(answer, word + _advice(word, {}))
-    return Unknown("HTTP 200, but the answer is not ok") if isinstance(receipt, Sent) else receipt
-
-
 def _root(ref: Mapping[str, Json]) -> dict[str, str] | None:
     channel, ts = ref.get("channel"), ref.get("ts")
     return (
@@ -249,12 +249,5 @@ def _root(ref: Mapping[str, Json]) -> dict[str, str] | None:
     )
 
 
-def _word(given: Json) -> str:
-    """Slack's errors are single words; whatever else stands there may repeat our request, credential and all."""
-    return given if isinstance(given, str) and _WORD.fullmatch(given) else ""
-
-
-def _advice(word: str, given: Mapping[str, Json]) -> str:
-    needed = _word(given.get("needed"))
-    scope = f" ({needed})" if word == "missing_scope" and needed else ""
-    return f": {_ADVICE[word]}{scope}" if word in _ADVICE else ""
+def _team(posted: Mapping[str, Json]) -> str:
+    return text_of(within(posted, "message").get("team")) or text_of(posted.get("team"))

@@ -1,52 +1,53 @@
 """`kind: telegram`: one chat or one topic of it, by the Bot API.
 
 The first message stands for the incident and is edited as it lives; where a bell should ring (it got worse, it
-is over, it is back) a short reply to it follows, for an edit rings for nobody. The token stands in every
-address, so addresses are never shown. core.telegram.org/bots/api
+is over, it is back) a short reply to it follows, for an edit rings for nobody; who acted is a reply without a bell.
+The token stands in every address, so addresses are never shown. core.telegram.org/bots/api
+
+With a `secret_token` the message carries buttons, and what is pressed is heard: Telegram is told where to call.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import dataclasses
 import re
+import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
 from pydantic import Field, SecretStr, field_validator
 
+from gateway.channels import _telegram_hearing as hearing
 from gateway.channels import _telegram_html as words
-from gateway.channels._http import LONGEST_WAIT, Answer, Wire, judge
-from gateway.contracts import ChannelSettings, Surroundings
+from gateway.channels._callbacks import agree
+from gateway.channels._http import Answer, Wire
+from gateway.channels._telegram_answers import BAD_BUTTONS, MISSHAPEN, SAME, No, read
+from gateway.contracts import Call, ChannelSettings, Heard, Ignored, Pressed, Reply, Surroundings
+from gateway.errors import BadCredential
 from gateway.fields import HttpUrl, Rate
-from gateway.model import Json, Message, Millis, Receipt, Ref, Rejected, Retry, Sent, Severity, Unknown
+from gateway.model import Json, Message, Receipt, Ref, Sent, Severity
 
 log = structlog.get_logger()
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+:[A-Za-z0-9_-]+")
 _CHAT = re.compile(r"-?\d{1,18}|@[A-Za-z]\w{3,31}", re.ASCII)
-_EDIT_ALONE: Final = frozenset({"eased", "acknowledged"})
-_SAME: Final = "message is not modified"
-_GONE: Final = ("message to edit not found", "message can't be edited", "message_id_invalid")
-_MISSHAPEN: Final = ("can't parse entities", "message is too long", "message_too_long", "entities_too_long")
-_ADVICE: Final = {
-    "chat not found": "check chat_id, and write to the bot or add it to the chat first",
-    "message thread not found": "check message_thread_id: the topic is gone",
-    "topic_closed": "the topic is closed",
-    "bot was kicked": "add the bot to the chat again",
-    "bot was blocked": "unblock the bot in Telegram",
-    "group chat was deleted": "name another chat_id",
-    "not enough rights": "let the bot write in the chat",
-}
+_EDIT_ALONE: Final = frozenset({"eased", "muted", "linked"})
+_NO_BELL: Final = frozenset({"acknowledged", "noted", "assigned"})
+_MOST_IN_ANSWER: Final = 200  # core.telegram.org/bots/api#answercallbackquery
+_PATIENCE_S: Final = 2.0
 
 
 class Settings(ChannelSettings):
-    """`chat_id`: a number (negative for groups) or the @name of a public one. `message_thread_id`: a topic of it."""
+    """`chat_id`: a number (negative for groups) or the @name of a public one. `message_thread_id`: a topic of it.
+    `secret_token`: of our own making, for buttons: by it we know Telegram again."""
 
     bot_token: SecretStr
     chat_id: str
     message_thread_id: int | None = Field(default=None, gt=0)
+    secret_token: SecretStr | None = None
     api_url: HttpUrl = "https://api.telegram.org"
 
     @field_validator("bot_token")
@@ -54,6 +55,13 @@ class Settings(ChannelSettings):
     def _looks_like_one(cls, token: SecretStr) -> SecretStr:
         if not _TOKEN.fullmatch(token.get_secret_value()):
             raise ValueError("is no token of @BotFather's; it looks like 123456:ABC-…")
+        return token
+
+    @field_validator("secret_token")
+    @classmethod
+    def _fits_a_header(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None and not re.fullmatch(r"[A-Za-z0-9_-]{0,256}", token.get_secret_value()):
+            raise ValueError("must be 1 to 256 of A-Z, a-z, 0-9, _ and -")
         return token
 
     @field_validator("chat_id")
@@ -65,8 +73,9 @@ class Settings(ChannelSettings):
 
 
 def connect(settings: Settings, surroundings: Surroundings) -> Telegram:
-    wire = Wire(timeout=settings.timeout, width=2, transport=surroundings.transport)
-    return Telegram(settings, surroundings.name, wire)
+    # One connection more than there are sends, so that whoever presses need not wait for them.
+    wire = Wire(timeout=settings.timeout, width=3, transport=surroundings.transport)
+    return Telegram(settings, surroundings, wire)
 
 
 class Telegram:
@@ -77,15 +86,21 @@ class Telegram:
     width = 2
     unknown_again: int | None = None
 
-    def __init__(self, settings: Settings, name: str, wire: Wire) -> None:
+    def __init__(self, settings: Settings, surroundings: Surroundings, wire: Wire) -> None:
         token = settings.bot_token.get_secret_value()
         self.paces = settings.pace if settings.pace is not None else _paces(settings.chat_id)
-        self._name = name
+        self._name = surroundings.name
+        self._public_url = surroundings.public_url
         self._wire = wire
+        self._password = settings.secret_token.get_secret_value() if settings.secret_token else ""
         self._secret = token.partition(":")[2]
         self._api = f"{settings.api_url}/bot{token}"
         self._topic = {} if settings.message_thread_id is None else {"message_thread_id": settings.message_thread_id}
         self._chat: int | str = settings.chat_id if settings.chat_id.startswith("@") else int(settings.chat_id)
+
+    @property
+    def listens(self) -> bool:
+        return bool(self._password)
 
     def escape(self, text: str) -> str:
         return words.escape(text)
@@ -98,27 +113,62 @@ class Telegram:
         if standing is None:
             return await self._post(message)
         if ref.get("said") != message.id:
-            edited = await self._say("editMessageText", {**standing, "text": words.whole(message)})
-            if isinstance(edited, _No) and edited.gone:
+            edited = await self._say("editMessageText", {**standing, **self._whole(message)})
+            if isinstance(edited, No) and edited.gone:
                 return await self._post(message)
-            if isinstance(edited, _No) and _SAME not in edited.words:
+            if isinstance(edited, No) and SAME not in edited.words:
                 return edited.receipt
         kept = {key: value for key, value in ref.items() if key != "said"}
         return Sent(kept) if message.quiet or message.occasion in _EDIT_ALONE else await self._ring(message, kept)
 
+    def hear(self, call: Call) -> Heard:
+        """A press of one of our buttons. Ignored where it was pressed in a chat that certainly is another."""
+        if not self._password:
+            raise BadCredential("There is no secret_token to verify it by.")
+        heard = hearing.hear(call, self._password)
+        if isinstance(heard, Pressed) and isinstance(self._chat, int) and heard.where["chat"] != self._chat:
+            return Ignored("pressed in another chat")
+        return heard
+
+    async def agrees(self, where: Mapping[str, Json], ref: Ref) -> bool:
+        return agree(where, ref, "chat", "message_id")
+
+    async def reply(self, heard: Heard, text: str) -> Reply:
+        """An empty answer; the words go by a call of their own, which also stops the button from turning."""
+        if isinstance(heard, Pressed):
+            said = {**heard.about, **({"text": words.cut(text, _MOST_IN_ANSWER)} if text else {})}
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PATIENCE_S):
+                    await self._call("answerCallbackQuery", said)
+        return Reply()
+
+    async def announce(self) -> Receipt:
+        """Tell Telegram where to call, and what for: one address for each bot, the newest one."""
+        if not (self._password and self._public_url):
+            return Sent({}, "no secret_token or no public_url: nothing to announce")
+        address = f"{self._public_url}/callbacks/telegram/{urllib.parse.quote(self._name)}"
+        wanted = {"url": address, "secret_token": self._password, "allowed_updates": ["callback_query"]}
+        set_ = await self._call("setWebhook", wanted)
+        return set_.receipt if isinstance(set_, No) else Sent()
+
     async def close(self) -> None:
         await self._wire.close()
 
+    def _whole(self, message: Message) -> dict[str, Json]:
+        """The text, and its buttons where they can be answered; none on an edit takes away those that stand."""
+        buttons = hearing.keyboard(message.actions, message.incident.id) if self._password else {}
+        return {"text": words.whole(message), **buttons}
+
     async def _post(self, message: Message) -> Receipt:
-        body = {"text": words.whole(message), **self._topic, **_silence(message)}
+        body = {**self._whole(message), **self._topic, **_silence(message)}
         posted = await self._say("sendMessage", {**body, "chat_id": self._chat})
-        if isinstance(posted, _No) and posted.moved_to is not None:
+        if isinstance(posted, No) and posted.moved_to is not None:
             # A group that grows becomes another chat, without our topic.
             self._chat, self._topic = posted.moved_to, {}
             log.warning("chat moved: put the new chat_id into routing.yaml", channel=self._name, chat_id=self._chat)
             body = {key: value for key, value in body.items() if key != "message_thread_id"}
             posted = await self._say("sendMessage", {**body, "chat_id": self._chat})
-        if isinstance(posted, _No):
+        if isinstance(posted, No):
             return posted.receipt
         ref = _ref(posted)
         if not ref:
@@ -130,69 +180,27 @@ class Telegram:
         said = {"chat_id": kept["chat"], "text": words.in_reply(message), "reply_parameters": reply}
         topic = {"message_thread_id": kept["topic"]} if type(kept.get("topic")) is int else {}
         rung = await self._say("sendMessage", {**said, **topic, **_silence(message)})
-        if not isinstance(rung, _No):
+        if not isinstance(rung, No):
             return Sent(kept)
         if rung.gone:
             return await self._post(message)
         # The message says it already: the next attempt has only the bell to ring.
         return dataclasses.replace(rung.receipt, ref={**kept, "said": message.id})
 
-    async def _say(self, method: str, body: Mapping[str, Json]) -> Mapping[str, Json] | _No:
-        """One call; markup that Telegram cannot read gives way to plain words: no page is lost to its own looks."""
-        said = await self._call(method, {**body, "parse_mode": "HTML"})
-        if isinstance(said, _No) and any(fault in said.words for fault in _MISSHAPEN):
-            return await self._call(method, {**body, "text": words.plain(body["text"])})
+    async def _say(self, method: str, body: Mapping[str, Json]) -> Mapping[str, Json] | No:
+        """One call; markup that Telegram cannot read gives way to plain words, buttons that it refuses to none: no
+        page is lost to its own looks."""
+        shown = {**body, "link_preview_options": {"is_disabled": True}}
+        said = await self._call(method, {**shown, "parse_mode": "HTML"})
+        if isinstance(said, No) and any(fault in said.words for fault in MISSHAPEN):
+            return await self._call(method, {**shown, "text": words.plain(body["text"])})
+        if isinstance(said, No) and "reply_markup" in body and any(fault in said.words for fault in BAD_BUTTONS):
+            return await self._say(method, {key: value for key, value in body.items() if key != "reply_markup"})
         return said
 
-    async def _call(self, method: str, body: Mapping[str, Json]) -> Mapping[str, Json] | _No:
-        shown = {**body, "link_preview_options": {"is_disabled": True}}
-        answer = await self._wire.call("POST", f"{self._api}/{method}", json=shown)
-        return _read(answer, self._secret) if isinstance(answer, Answer) else _No(answer)
-
-
-@dataclass(frozen=True, slots=True)
-class _No:
-    """A call that did not succeed: what it means, Telegram's words in lower case, where the chat has moved to."""
-
-    receipt: Retry | Rejected | Unknown
-    words: str = ""
-    moved_to: int | None = None
-
-    @property
-    def gone(self) -> bool:
-        return self.moved_to is not None or any(fault in self.words for fault in _GONE)
-
-
-def _read(answer: Answer, secret: str) -> Mapping[str, Json] | _No:
-    """The `result` where it is `ok`, else what the refusal means."""
-    given = answer.json if isinstance(answer.json, dict) else {}
-    if given.get("ok") is True and 200 <= answer.status < 300:
-        result = given.get("result")
-        return result if isinstance(result, dict) else {}
-    description = given.get("description")
-    # A proxy's complaint may repeat the address, and the token stands in it.
-    told = description if isinstance(description, str) and secret not in description else ""
-    parameters = given.get("parameters")
-    parameters = parameters if isinstance(parameters, dict) else {}
-    receipt = judge(answer, told + _advice(answer.status, told))
-    if isinstance(receipt, Sent):
-        receipt = Unknown(f"HTTP {answer.status}, but the answer cannot be read")
-    elif isinstance(receipt, Retry):
-        receipt = Retry(receipt.reason, _wait(parameters) or receipt.after)
-    moved = parameters.get("migrate_to_chat_id")
-    return _No(receipt, told.lower(), moved if type(moved) is int else None)
-
-
-def _wait(parameters: Mapping[str, Json]) -> Millis | None:
-    # Telegram puts the wait, in seconds, inside the JSON. core.telegram.org/bots/api#responseparameters
-    wait = parameters.get("retry_after")
-    return min(wait * 1_000, LONGEST_WAIT) if type(wait) is int and wait > 0 else None
-
-
-def _advice(status: int, told: str) -> str:
-    if status in (401, 404):
-        return ": check bot_token"
-    return next((f": {advice}" for fault, advice in _ADVICE.items() if fault in told.lower()), "")
+    async def _call(self, method: str, body: Mapping[str, Json]) -> Mapping[str, Json] | No:
+        answer = await self._wire.call("POST", f"{self._api}/{method}", json=dict(body))
+        return read(answer, self._secret) if isinstance(answer, Answer) else No(answer)
 
 
 def _ref(result: Mapping[str, Json]) -> dict[str, Json]:
@@ -214,7 +222,8 @@ def _standing(ref: Ref) -> dict[str, int] | None:
 
 
 def _silence(message: Message) -> dict[str, bool]:
-    return {"disable_notification": message.quiet or message.incident.severity is Severity.INFO}
+    rings = not message.quiet and message.occasion not in _NO_BELL and message.incident.severity is not Severity.INFO
+    return {"disable_notification": not rings}
 
 
 def _paces(chat: str) -> tuple[Rate, ...]:

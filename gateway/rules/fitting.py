@@ -94,6 +94,11 @@ def brief(title: str, where: str, tail: str, url: str) -> str:
     return short if short is not None else _shortened(title, "", tail) or _as_sms(cut(title, UCS_2_MOST))
 
 
+def fits_one_sms(text: str) -> bool:
+    """Whether the text is one SMS, in the alphabet it needs."""
+    return _excess(text) <= 0
+
+
 def _shortened(title: str, where: str, tail: str) -> str | None:
     """The title cut until all fits; None where too little of it would be left."""
     room = len(title)

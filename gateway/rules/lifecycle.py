@@ -85,6 +85,9 @@ def _opened(alert: Alert, event: Event, new: str, last: Incident | None) -> Inci
         occurred_at=alert.occurred_at,
         previous=last.id if last is not None and not alert.momentary else "",
         momentary=alert.momentary,
+        fired_at=event.received_at,
+        firing_since=event.received_at,
+        moves=moved_at((), event.received_at) if last is None else moved_at(last.moves, event.received_at),
     )
 
 
@@ -101,9 +104,10 @@ def _moved(incident: Incident, alert: Alert, what: What, at: Millis) -> Incident
         value=alert.value if alert.value is not None else incident.value,
     )
     if what == "resolved":
-        return replace(counted, state="resolved", resolved_at=max(at, incident.opened_at))
+        return resolved(counted, at)
     spoken = replace(
         counted,
+        fired_at=max(at, incident.fired_at),
         title=alert.title,
         severity=alert.severity,
         worst=max(alert.severity, incident.worst),
@@ -113,10 +117,34 @@ def _moved(incident: Incident, alert: Alert, what: What, at: Millis) -> Incident
         environment=alert.environment or incident.environment,
         occurred_at=alert.occurred_at if alert.occurred_at is not None else incident.occurred_at,
     )
-    if what in ("worsened", "reopened"):
+    if what == "reopened":
+        return reopened(spoken, at)
+    if what == "worsened":
         # Who acknowledged agreed to less than this.
-        return replace(spoken, state="open", resolved_at=None, acknowledged_at=None, acknowledged_by="")
+        return replace(spoken, state="open", acknowledged_at=None, acknowledged_by="")
     return spoken
+
+
+def resolved(incident: Incident, at: Millis) -> Incident:
+    return replace(
+        incident, state="resolved", resolved_at=max(at, incident.opened_at), moves=moved_at(incident.moves, at)
+    )
+
+
+def reopened(incident: Incident, at: Millis) -> Incident:
+    return replace(
+        incident,
+        state="open",
+        resolved_at=None,
+        acknowledged_at=None,
+        acknowledged_by="",
+        firing_since=at,
+        moves=moved_at(incident.moves, at),
+    )
+
+
+def moved_at(moves: tuple[Millis, ...], at: Millis) -> tuple[Millis, ...]:
+    return (*moves, at)[-MOST_MOVES:]
 
 
 def _merged(older: Mapping[str, str], newer: Mapping[str, str], most: int) -> dict[str, str]:

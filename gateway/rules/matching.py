@@ -41,6 +41,16 @@ _EMPTY: Final = "is empty; give it a value, or remove it"
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """One incident at one hour, as many match blocks look at it: each of its texts is folded only once."""
+
+    incident: Incident
+    calendars: Calendars
+    now: Millis
+    folded: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """A match block, compiled. As a field of Settings it is read from the tree of the file.
 
@@ -67,9 +77,18 @@ class Match:
 
     def first_miss(self, incident: Incident, calendars: Calendars, now: Millis) -> Missed | None:
         """The first condition, in the file's order, that does not hold; None where all do."""
-        for condition in self.conditions:
-            if not condition.holds(incident, calendars, now):
-                return Missed(condition.key, condition.wanted, condition.was(incident, calendars, now))
+        seen = Seen(incident, calendars, now)
+        place = self.missed(seen)
+        if place is None:
+            return None
+        condition = self.conditions[place]
+        return Missed(condition.key, condition.wanted, condition.was(seen))
+
+    def missed(self, seen: Seen) -> int | None:
+        """The place of the first condition that does not hold; None where all do."""
+        for place, condition in enumerate(self.conditions):
+            if not condition.holds(seen):
+                return place
         return None
 
     @classmethod
@@ -90,11 +109,11 @@ class _OfSeverity:
     levels: frozenset[Severity]
     key: str = "severity"
 
-    def holds(self, incident: Incident, _calendars: Calendars, _now: Millis) -> bool:
-        return incident.severity in self.levels
+    def holds(self, seen: Seen) -> bool:
+        return seen.incident.severity in self.levels
 
-    def was(self, incident: Incident, _calendars: Calendars, _now: Millis) -> str:
-        return incident.severity.word
+    def was(self, seen: Seen) -> str:
+        return seen.incident.severity.word
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +127,22 @@ class _OfText:
     glob: re.Pattern[str] | None
     expressions: tuple[Any, ...]
 
-    def holds(self, incident: Incident, _calendars: Calendars, _now: Millis) -> bool:
-        value = self.look(incident)
+    def holds(self, seen: Seen) -> bool:
+        known = seen.folded.get(self.key)
+        if known is None:
+            value = self.look(seen.incident)
+            known = seen.folded[self.key] = value, value.casefold()
+        value, folded = known
         if not value:
             return False
-        folded = value.casefold()
         if folded in self.exact or (self.glob is not None and self.glob.match(folded)):
             return True
+        if not self.expressions:
+            return False
         return any(expression.search(value.encode("utf-8", "replace")) for expression in self.expressions)
 
-    def was(self, incident: Incident, _calendars: Calendars, _now: Millis) -> str:
-        return self.look(incident)
+    def was(self, seen: Seen) -> str:
+        return self.look(seen.incident)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +153,11 @@ class _During:
     names: tuple[str, ...]
     key: str = "during"
 
-    def holds(self, _incident: Incident, calendars: Calendars, now: Millis) -> bool:
-        return any(name in calendars and is_open(calendars[name], now) for name in self.names)
+    def holds(self, seen: Seen) -> bool:
+        return any(name in seen.calendars and is_open(seen.calendars[name], seen.now) for name in self.names)
 
-    def was(self, incident: Incident, calendars: Calendars, now: Millis) -> str:
-        return "open" if self.holds(incident, calendars, now) else "closed"
+    def was(self, seen: Seen) -> str:
+        return "open" if self.holds(seen) else "closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +175,11 @@ class _Not:
     def wanted(self) -> str:
         return self.inner[0].wanted if len(self.inner) == 1 else f"not {_as_written(self.written)}"
 
-    def holds(self, incident: Incident, calendars: Calendars, now: Millis) -> bool:
-        return not all(condition.holds(incident, calendars, now) for condition in self.inner)
+    def holds(self, seen: Seen) -> bool:
+        return not all(condition.holds(seen) for condition in self.inner)
 
-    def was(self, incident: Incident, calendars: Calendars, now: Millis) -> str:
-        found = {condition.key: condition.was(incident, calendars, now) for condition in self.inner}
+    def was(self, seen: Seen) -> str:
+        found = {condition.key: condition.was(seen) for condition in self.inner}
         return next(iter(found.values())) if len(self.inner) == 1 else _as_written(found)
 
 

@@ -4,12 +4,41 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
-from gateway.model import GATEWAY, Event, Json, Millis, Severity
+from gateway.model import GATEWAY, Alert, Event, Incident, Json, Millis, Severity, Silence
 
 CONFIGURATION: Final = "configuration"
 """The fingerprint of the incident that a refused configuration is."""
+
+
+NOTICE: Final = "notice"
+"""The kind of what we only mention: nothing can resolve it."""
+
+
+def as_meant(event: Event, alert: Alert) -> Alert:
+    """An alert of the gateway's own as it means it; anybody else's as it is."""
+    return replace(alert, momentary=True) if event.source == GATEWAY and alert.kind == NOTICE else alert
+
+
+def silence_ended(silence: Silence, hidden: Sequence[Incident], new_id: str, now: Millis) -> Event:
+    """A silence that kept something critical from being told is over."""
+    listed = "\n".join(f"#{one.number} {one.title} ({one.state})" for one in hidden[:10])
+    rest = f"\n… and {len(hidden) - 10} more" if len(hidden) > 10 else ""
+    why = f" ({silence.reason})" if silence.reason else ""
+    return _event(
+        {
+            "title": f"A silence has ended that hid {len(hidden)} critical problem{'' if len(hidden) == 1 else 's'}",
+            "kind": NOTICE,
+            "fingerprint": f"silence:{silence.id}",
+            "severity": Severity.WARNING.word,
+            "body": f"The silence by {silence.by or 'somebody'}{why} hid:\n{listed}{rest}",
+            "labels": {"silence": silence.id},
+        },
+        new_id,
+        now,
+    )
 
 
 def channel_key(channel: str) -> str:

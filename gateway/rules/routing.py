@@ -5,22 +5,24 @@ Pure: the incident, the routes and the hour in, a Plan out. `explain` shows the 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, model_validator
 
 from gateway.fields import Duration, Flag, Settings, Texts
-from gateway.model import GATEWAY, Because, Incident, Millis, Missed, Plan, Target
+from gateway.model import Because, Hold, Incident, Millis, Missed, Override, Plan, Started, Target
+from gateway.rules.addressing import Addressee, address
 from gateway.rules.calendars import CalendarSettings, located
 from gateway.rules.documents import Place
 from gateway.rules.escalation import EscalationSettings
 from gateway.rules.lifecycle import MOST_MOVES
-from gateway.rules.matching import Match
+from gateway.rules.matching import Match, Seen
 from gateway.rules.people import PersonSettings
 from gateway.rules.rotations import RotationSettings
 from gateway.rules.silencing import Alike, ExpireSettings, InhibitSettings, MuteSettings
+from gateway.rules.verdicts import STOPPED, Verdicts
 
 DEFAULT: Final = "default"
 """The route in a target that heard because no route took the incident."""
@@ -88,6 +90,14 @@ class Routing:
     mutes: tuple[MuteSettings, ...] = ()
     inhibit: tuple[InhibitSettings, ...] = ()
     expire: tuple[ExpireSettings, ...] = ()
+    matches: tuple[Match, ...] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "matches", tuple(route.match for route in self.routes))
+
+    def named(self, number: int) -> str:
+        """What the route at this place is called."""
+        return name_of(self.routes[number], number)
 
 
 def name_of(route: RouteSettings, number: int) -> str:
@@ -95,46 +105,91 @@ def name_of(route: RouteSettings, number: int) -> str:
     return route.name or f"route {number}"
 
 
-def plan(incident: Incident, routing: Routing, now: Millis) -> Plan:
-    """Reads the routes top to bottom. A channel hears once, for the first route that names it.
+def plan(incident: Incident, routing: Routing, now: Millis, overrides: Sequence[Override] = ()) -> Plan:
+    """Reads the routes top to bottom. A channel hears once, for the first route that names it or leads to it.
 
     `unrouted`: no route took it, whether or not `default` hears. `because` has a line for each route, those
-    after a `stop` included, and one for `default` where some of it was left out."""
-    targets: dict[str, Target] = {}
-    because: list[Because] = []
+    after a `stop` included, and one for `default` where some of it was left out. A target's `at` is later than
+    now only for a person's quiet hours, and the plan holds why."""
+    draft = _Draft(incident, routing, overrides, now)
+    seen = Seen(incident, routing.calendars, now)
+    misses: list[int] = []
+    said: dict[int, Because] = {}
     stopped_by = ""
-    for number, route in enumerate(routing.routes):
-        name = name_of(route, number)
-        if stopped_by:
-            because.append(Because(name, Missed("stop", "", stopped_by)))
+    for number, match in enumerate(routing.matches):
+        missed = match.missed(seen)
+        misses.append(missed or 0)
+        if missed is not None:
             continue
-        missed = route.match.first_miss(incident, routing.calendars, now)
-        said = Because(name, missed) if missed else _take(name, route.to, incident, routing, targets)
-        because.append(said)
-        if route.stop and said.matched:
+        route = routing.routes[number]
+        name = name_of(route, number)
+        said[number] = draft.take(name, route.to)
+        if route.stop and said[number].matched:
             stopped_by = name
-    unrouted = all(said.missed for said in because)
+            break
+    misses += [STOPPED] * (len(routing.matches) - len(misses))
+    unrouted = all(because.missed for because in said.values())
     if unrouted and routing.default:
-        said = _take(DEFAULT, routing.default, incident, routing, targets)
-        because += [said] if said.note else []
-    return Plan(tuple(targets.values()), tuple(because), routing.configuration, unrouted)
+        heard = draft.take(DEFAULT, routing.default)
+        if heard.note:
+            said[len(misses)] = heard
+    verdicts = Verdicts(routing.matches, routing.named, seen, misses, said, stopped_by)
+    return draft.plan(verdicts, unrouted=unrouted)
 
 
-def _take(name: str, to: Sequence[str], incident: Incident, routing: Routing, targets: dict[str, Target]) -> Because:
-    """Add whoever of `to` can hear. Where nobody can, the route counts as not matched, so that another may take it."""
-    failing = incident.labels.get("channel") if incident.source == GATEWAY else None
-    left_out = {channel: _why_not(channel, failing, routing.sleeping) for channel in to}
-    awake = [channel for channel, why in left_out.items() if not why]
-    for channel in awake:
-        targets.setdefault(channel, Target(channel, name))
-    note = "; ".join(f"{channel} {why}" for channel, why in left_out.items() if why)
-    if awake:
-        return Because(name, None, note)
-    was = "asleep" if failing not in left_out else "asleep or failing" if len(left_out) > 1 else "failing"
-    return Because(name, Missed("to", ", ".join(left_out), was), note)
+def step(
+    names: Sequence[str], route: str, incident: Incident, routing: Routing, now: Millis, overrides: Sequence[Override]
+) -> Plan:
+    """Whom a later step of an escalation means, or `default` when nobody answered: a plan of one line."""
+    draft = _Draft(incident, routing, overrides, now)
+    said = draft.take(route, names)
+    return draft.plan([said], unrouted=False)
 
 
-def _why_not(channel: str, failing: str | None, sleeping: Collection[str]) -> str:
-    if channel in sleeping:
-        return "sleeps: it is optional and not set"
-    return "is the channel that fails" if channel == failing else ""
+@dataclass(slots=True)
+class _Draft:
+    """A plan while it is made."""
+
+    incident: Incident
+    routing: Routing
+    overrides: Sequence[Override]
+    now: Millis
+    targets: dict[str, Target] = field(default_factory=dict)
+    holds: list[Hold] = field(default_factory=list)
+    started: dict[str, Started] = field(default_factory=dict)
+
+    def take(self, route: str, to: Sequence[str]) -> Because:
+        """Add whoever of `to` can hear. Where nobody can, the route counts as not matched, so that another may
+        take it."""
+        found = address(to, self.incident, self.routing, self.overrides, self.now)
+        for one in found.reached.values():
+            self._add(route, one)
+        for escalation in found.escalations:
+            self.started.setdefault(escalation, Started(escalation, route))
+        note = "; ".join(f"{name} {why}" for name, why in found.left_out.items())
+        if found.reached:
+            return Because(route, None, note)
+        whys = set(found.left_out.values())
+        failing = any(why.endswith("fails") for why in whys)
+        asleep = any(not why.endswith("fails") for why in whys)
+        was = "asleep or failing" if failing and asleep else "failing" if failing else "asleep"
+        if any("on call" in why for why in whys):
+            was = "nobody on call"
+        return Because(route, Missed("to", ", ".join(found.left_out), was), note)
+
+    def _add(self, route: str, one: Addressee) -> None:
+        if one.channel in self.targets:
+            return
+        self.targets[one.channel] = Target(one.channel, route, one.until or 0, one.person, one.asked)
+        if one.until is not None:
+            self.holds.append(Hold("quiet", one.person, one.until, (one.channel,)))
+
+    def plan(self, because: Sequence[Because], *, unrouted: bool) -> Plan:
+        return Plan(
+            tuple(self.targets.values()),
+            because,
+            self.routing.configuration,
+            unrouted,
+            tuple(self.holds),
+            tuple(self.started.values()),
+        )

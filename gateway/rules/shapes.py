@@ -10,7 +10,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from gateway.model import Because, Change, Incident, Json, Millis, Plan
+from gateway.model import Because, Change, Hold, Incident, Json, Millis, Plan, Target
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -67,6 +67,7 @@ def change_json(change: Change) -> dict[str, Json]:
         "state": change.state,
         "by": change.by,
         "note": change.note,
+        "via": change.via or None,
         "decision": None if change.decision is None else plan_json(change.decision, change.at),
     }
 
@@ -74,8 +75,16 @@ def change_json(change: Change) -> dict[str, Json]:
 def plan_json(plan: Plan, now: Millis | None = None) -> dict[str, Json]:
     """What the rules decided, and why. `now` is when: the `at` of whoever hears at once (null without it)."""
     return {
-        "routes": [_because(because) for because in plan.because],
-        "targets": [{"channel": target.channel, "at": _time(target.at or now)} for target in plan.targets],
+        "routes": [because_json(because) for because in plan.because],
+        **outcome_json(plan, now),
+    }
+
+
+def outcome_json(plan: Plan, now: Millis | None = None) -> dict[str, Json]:
+    """A plan without what each route said."""
+    return {
+        "targets": [_target(target, now) for target in plan.targets],
+        "holds": [_hold(hold) for hold in plan.holds],
         "configuration": plan.configuration,
     }
 
@@ -106,7 +115,7 @@ def parse_rfc3339(text: str) -> Millis | None:
     return (local - _EPOCH) // _MILLISECOND + max(second - 59, 0) * 1_000 + milliseconds - offset
 
 
-def _because(because: Because) -> dict[str, Json]:
+def because_json(because: Because) -> dict[str, Json]:
     missed = because.missed
     route: dict[str, Json] = {
         "name": because.route,
@@ -114,6 +123,24 @@ def _because(because: Because) -> dict[str, Json]:
         "missed": None if missed is None else {"key": missed.key, "wanted": missed.wanted, "was": missed.was},
     }
     return {**route, "note": because.note} if because.note else route
+
+
+def _target(target: Target, now: Millis | None) -> dict[str, Json]:
+    shape: dict[str, Json] = {"channel": target.channel, "at": _time(target.at or now)}
+    if target.asked not in ("", target.channel):
+        shape["asked"] = target.asked
+    return {**shape, "person": target.person} if target.person else shape
+
+
+def _hold(hold: Hold) -> dict[str, Json]:
+    """What kept whom from being told, and until when; null where no end is known. No `channels`: everybody."""
+    return {
+        "kind": hold.kind,
+        "name": hold.name,
+        "until": _time(hold.until),
+        "channels": list(hold.channels),
+        "reason": hold.reason,
+    }
 
 
 def _time(ms: Millis | None) -> str | None:

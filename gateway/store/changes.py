@@ -13,9 +13,10 @@ import sqlalchemy as sa
 
 from gateway.contracts import Statement
 from gateway.model import Alert, Change, Json, Severity
-from gateway.rules.shapes import plan_json
+from gateway.rules.shapes import because_json, outcome_json, plan_json
+from gateway.rules.verdicts import PACKED_FROM, Table, Verdicts, table, unpacked
 from gateway.store.driver import Connection, Prepared, among, listed
-from gateway.store.schema import alerts, changes
+from gateway.store.schema import alerts, changes, routings
 
 _ADD = Prepared(sa.insert(changes))
 _ADD_STATEMENT = Prepared(sa.insert(alerts))
@@ -46,6 +47,8 @@ _NEWEST = sa.select(alerts).order_by(alerts.c.id.desc()).limit(sa.bindparam("mos
 _OF_EVENT = Prepared(_NEWEST.where(alerts.c.event_id == sa.bindparam("name")))
 _OF_INCIDENT = Prepared(_NEWEST.where(alerts.c.incident_id == sa.bindparam("name")))
 _OF_EVENTS = Prepared(sa.select(alerts).where(among(alerts.c.event_id, "ids")).order_by(alerts.c.id))
+_TABLE = Prepared(sa.select(routings.c.routes).where(routings.c.id == sa.bindparam("table")))
+_ADD_TABLE = Prepared(sa.insert(routings))
 _FORGET = Prepared(sa.delete(alerts).where(alerts.c.event_id == sa.bindparam("event")))
 
 
@@ -56,8 +59,12 @@ class Changes:
         self._connection = connection
 
     async def record(self, moved: Sequence[Change], statements: Sequence[Statement]) -> None:
+        tables: dict[str, Table] = {}
         if moved:
-            await self._connection.many(_ADD, [_row(change) for change in moved])
+            await self._connection.many(_ADD, [_row(change, tables) for change in moved])
+        for one in tables.values():
+            if await self._connection.one(_TABLE, {"table": one.id}) is None:
+                await self._connection.run(_ADD_TABLE, {"id": one.id, "routes": one.text})
         if statements:
             await self._connection.many(_ADD_STATEMENT, [_statement_row(one) for one in statements])
 
@@ -70,10 +77,22 @@ class Changes:
 
     async def story(self, incident: str) -> list[tuple[Change, Json]]:
         """Every change of one incident, oldest first, each with its decision in the public shape, or None."""
+        tables: dict[str, Json] = {}
         return [
-            (_change(row), None if row["decision"] is None else json.loads(row["decision"]))
+            (_change(row), None if row["decision"] is None else await self._decision(row["decision"], tables))
             for row in await self._connection.all(_STORY, {"incident": incident})
         ]
+
+    async def _decision(self, text: str, tables: dict[str, Json]) -> Json:
+        """A decision in its public shape; one that was packed is unpacked beside its table."""
+        decision = json.loads(text)
+        if "packed" not in decision:
+            return decision
+        packed, id_ = decision.pop("packed"), decision.pop("table")
+        if id_ not in tables:
+            row = await self._connection.one(_TABLE, {"table": id_})
+            tables[id_] = json.loads(row["routes"]) if row is not None else []
+        return {"routes": unpacked(packed, tables[id_]), **decision}
 
     async def statements(
         self, *, event: str | None = None, incident: str | None = None, most: int = 200
@@ -105,13 +124,22 @@ def _change(row: sqlite3.Row) -> Change:
         severity=Severity(row["severity"]),
         by=row["by"],
         note=row["note"],
+        via=row["via"],
     )
 
 
-def _row(change: Change) -> dict[str, Any]:
+def _row(change: Change, tables: dict[str, Table]) -> dict[str, Any]:
+    """The row; the table that its decision refers to is added to `tables`."""
     decision = None
-    if change.decision is not None:
-        decision = json.dumps(plan_json(change.decision, change.at), ensure_ascii=False)
+    plan = change.decision
+    if plan is not None and isinstance(plan.because, Verdicts) and len(plan.because) > PACKED_FROM:
+        routes = plan.because
+        kept = table(routes.matches, routes.named)
+        tables[kept.id] = kept
+        packed = {"packed": routes.packed(because_json), "table": kept.id, **outcome_json(plan, change.at)}
+        decision = json.dumps(packed, ensure_ascii=False)
+    elif plan is not None:
+        decision = json.dumps(plan_json(plan, change.at), ensure_ascii=False)
     return {
         "id": change.id,
         "incident_id": change.incident,
@@ -123,6 +151,7 @@ def _row(change: Change) -> dict[str, Any]:
         "by": change.by,
         "note": change.note,
         "decision": decision,
+        "via": change.via,
     }
 
 

@@ -103,6 +103,17 @@ class Inbox:
         """All of these or none, as `accept` of this file."""
         return await accept(self._connection, entries)
 
+    async def burn(self, place: str, key: str, now: Millis, until: Millis) -> bool:
+        """Use a key once, until then; False where it has been used."""
+        return (
+            await self._connection.run(_BURN, {"source": place, "key": key, "event_id": "", "until": until, "now": now})
+            == 1
+        )
+
+    async def burned(self, place: str, key: str) -> bool:
+        """Whether a key was used."""
+        return bool(await self._connection.all(_OWNERS, {"keys": listed([(place, key)])}))
+
     async def waiting(self, most: int) -> list[Event]:
         return [_event(row) for row in await self._connection.all(_WAITING, {"most": most})]
 

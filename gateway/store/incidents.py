@@ -35,6 +35,14 @@ _COUNT = Prepared(
 )
 
 
+_LIVING_AFTER = Prepared(
+    sa.select(incidents)
+    .where(incidents.c.id > sa.bindparam("after"), LIVING)
+    .order_by(incidents.c.id)
+    .limit(sa.bindparam("most"))
+)
+
+
 class Incidents:
     """The incidents of one transaction. See `contracts.Incidents`."""
 
@@ -75,6 +83,10 @@ class Incidents:
         query = query.order_by(incidents.c.opened_at.desc(), incidents.c.id.desc()).limit(most)
         return [incident_of(row) for row in await self._connection.all(Prepared(query))]
 
+    async def living_after(self, id_: str, most: int) -> list[Incident]:
+        """The incidents not resolved whose id is greater, in the order of their ids."""
+        return [incident_of(row) for row in await self._connection.all(_LIVING_AFTER, {"after": id_, "most": most})]
+
     async def count_living(self) -> dict[str, int]:
         return {row["source"]: int(row["many"]) for row in await self._connection.all(_COUNT)}
 
@@ -89,6 +101,7 @@ def incident_of(row: sqlite3.Row) -> Incident:
     values["worst"] = Severity(values["worst"])
     values["labels"] = json.loads(values["labels"])
     values["fields"] = json.loads(values["fields"])
+    values["moves"] = tuple(json.loads(values["moves"]))
     values["unrouted"] = bool(values["unrouted"])
     values["momentary"] = bool(values["momentary"])
     return Incident(**values)
@@ -100,6 +113,7 @@ def _row(incident: Incident) -> dict[str, Any]:
     values["worst"] = int(incident.worst)
     values["labels"] = json.dumps(dict(incident.labels), ensure_ascii=False)
     values["fields"] = json.dumps(dict(incident.fields), ensure_ascii=False)
+    values["moves"] = json.dumps(incident.moves)
     return values
 
 

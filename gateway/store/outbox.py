@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from gateway.contracts import Attempt, Settled
-from gateway.model import GATEWAY, Delivery, Millis
+from gateway.model import GATEWAY, Delivery, Millis, Reached, Severity
 from gateway.store.driver import Connection, Prepared, among, listed
 from gateway.store.schema import attempts, deliveries, incidents, word
 
@@ -35,6 +35,8 @@ _PROMISE = Prepared(
             "tries": 0,
             "unknowns": 0,
             "reason": "",
+            "digest": _NEW.excluded.digest,
+            "person": _NEW.excluded.person,
         },
     )
 )
@@ -81,6 +83,10 @@ _SETTLE = Prepared(
         unknowns=sa.bindparam("all_unknowns"),
         reason=sa.bindparam("why"),
         ref=sa.bindparam("new_ref"),
+        said_at=sa.bindparam("rang_at"),
+        said_severity=sa.bindparam("how_bad"),
+        spoken=sa.bindparam("times"),
+        reached=sa.bindparam("arrived"),
         unsettled=0,
         lease_until=0,
     )
@@ -153,6 +159,47 @@ _DEPTHS = Prepared(
             for state in ("waiting", "failed")
         )
     )
+)
+# What has been held for so long by a budget: its turn is taken by a digest.
+_HELD = Prepared(
+    sa.select(deliveries)
+    .where(
+        _LANE,
+        _WAITS,
+        deliveries.c.due_at <= sa.bindparam("now"),
+        deliveries.c.lease_until <= sa.bindparam("now"),
+        deliveries.c.is_digest == sa.false(),
+        deliveries.c.urgent <= sa.bindparam("most_urgent"),
+        sa.or_(deliveries.c.said == 0, sa.bindparam("heard_too") == 1),
+    )
+    .order_by(deliveries.c.urgent.desc(), deliveries.c.due_at, deliveries.c.id)
+    .limit(sa.bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+_ABSORB = Prepared(
+    sa.update(deliveries)
+    .where(_THESE)
+    .values(state="said", digest=sa.bindparam("new_digest"), reason="", lease_until=0)
+)
+_WITHDRAW = Prepared(sa.delete(deliveries).where(_THESE))
+_REACHED = Prepared(
+    sa.update(deliveries)
+    .where(_THIS, deliveries.c.reached != sa.bindparam("arrived"))
+    .values(reached=sa.bindparam("arrived"), reason=sa.bindparam("why"))
+)
+_SHIFT = Prepared(
+    sa.update(deliveries)
+    .where(_WAITS, sa.or_(deliveries.c.due_at > 0, deliveries.c.lease_until > 0))
+    .values(
+        due_at=sa.case((deliveries.c.due_at > 0, deliveries.c.due_at + sa.bindparam("by")), else_=0),
+        lease_until=sa.case((deliveries.c.lease_until > 0, deliveries.c.lease_until + sa.bindparam("by")), else_=0),
+    )
+)
+_NEWEST_TOLD = Prepared(
+    sa.select(deliveries)
+    .where(_LANE, deliveries.c.said_at > sa.literal_column("0"))
+    .order_by(deliveries.c.said_at.desc())
+    .limit(sa.bindparam("most"))
 )
 _BURY = Prepared(
     sa.update(deliveries).where(_THESE).values(state="failed", lease_until=0, unsettled=0, reason=sa.bindparam("why"))
@@ -233,6 +280,34 @@ class Outbox:
         rows = await self._connection.all(_TAKE_BACK, {"kept": listed(channels), "why": reason, "now": now})
         return Counter(row["channel"] for row in rows)
 
+    async def held(self, channel: str, now: Millis, most: int, *, urgent: bool, heard_too: bool) -> list[Delivery]:
+        """What is due for incidents alone and would ring now; urgent ones too, and those that have heard before too,
+        where it is said so. Not claimed."""
+        asked = {"lane": channel, "now": now, "most": most, "most_urgent": int(urgent), "heard_too": int(heard_too)}
+        return [delivery_of(row) for row in await self._connection.all(_HELD, asked)]
+
+    async def absorb(self, held: Sequence[Delivery], digest: str, attempts_made: Sequence[Attempt]) -> None:
+        """Let a digest speak for these, and write down why."""
+        await self._connection.run(_ABSORB, {"ids": listed([one.id for one in held]), "new_digest": digest})
+        await self._connection.many(_LOG, [_attempt_row(one) for one in attempts_made])
+
+    async def withdraw(self, ids: Collection[str]) -> None:
+        """Take promises back of which nothing was said."""
+        if ids:
+            await self._connection.run(_WITHDRAW, {"ids": listed(ids)})
+
+    async def reach(self, id_: str, reached: Reached, reason: str) -> bool:
+        """Note what the vendor tells of a message; False where that is known."""
+        return await self._connection.run(_REACHED, {"delivery": id_, "arrived": reached, "why": reason}) == 1
+
+    async def shift(self, by: Millis) -> None:
+        """The wall clock was put forward by so much: what is due and leased moves with it."""
+        await self._connection.run(_SHIFT, {"by": by})
+
+    async def newest_told(self, channel: str, most: int) -> list[Delivery]:
+        """What this channel was told last, newest first."""
+        return [delivery_of(row) for row in await self._connection.all(_NEWEST_TOLD, {"lane": channel, "most": most})]
+
     async def again(self, id_: str, now: Millis) -> bool:
         """Send once more what failed or was said; False where there is no such delivery."""
         return await self._connection.run(_AGAIN, {"delivery": id_, "now": now}) == 1
@@ -291,6 +366,13 @@ def delivery_of(row: sqlite3.Row) -> Delivery:
         reason=row["reason"],
         ref=json.loads(row["ref"]),
         token=row["token"],
+        is_digest=bool(row["is_digest"]),
+        digest=row["digest"],
+        person=row["person"],
+        said_at=row["said_at"],
+        said_severity=None if row["said_severity"] is None else Severity(row["said_severity"]),
+        spoken=row["spoken"],
+        reached=row["reached"],
     )
 
 
@@ -313,6 +395,13 @@ def _row(delivery: Delivery) -> dict[str, Any]:
         "unknowns": delivery.unknowns,
         "reason": delivery.reason,
         "ref": json.dumps(dict(delivery.ref), ensure_ascii=False),
+        "is_digest": delivery.is_digest,
+        "digest": delivery.digest,
+        "person": delivery.person,
+        "said_at": delivery.said_at,
+        "said_severity": delivery.said_severity,
+        "spoken": delivery.spoken,
+        "reached": delivery.reached,
     }
 
 
@@ -329,6 +418,10 @@ def _settlement(delivery: Delivery) -> dict[str, Any]:
         "all_unknowns": delivery.unknowns,
         "why": delivery.reason,
         "new_ref": json.dumps(dict(delivery.ref), ensure_ascii=False),
+        "rang_at": delivery.said_at,
+        "how_bad": delivery.said_severity,
+        "times": delivery.spoken,
+        "arrived": delivery.reached,
     }
 
 

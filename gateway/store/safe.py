@@ -1,4 +1,4 @@
-"""The store put together: one writer, a few readers, and the four rooms of the ledger."""
+"""The store put together: one writer, a few readers, and the rooms of the ledger."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from gateway.contracts import Accepted
 from gateway.model import Event, Millis
 from gateway.store import engine, inbox
 from gateway.store.changes import Changes
+from gateway.store.digests import Digests
 from gateway.store.driver import Connection, Prepared
 from gateway.store.inbox import Inbox
 from gateway.store.incidents import Incidents
 from gateway.store.outbox import Outbox
+from gateway.store.quiet import Quiet
 from gateway.store.schema import beats
+from gateway.store.timers import Timers
 from gateway.store.writer import Writer
 
 T = TypeVar("T")
@@ -37,6 +40,9 @@ class Ledger:
         self.incidents = Incidents(connection)
         self.changes = Changes(connection)
         self.outbox = Outbox(connection)
+        self.timers = Timers(connection)
+        self.quiet = Quiet(connection)
+        self.digests = Digests(connection)
 
     async def beat(self) -> None:
         """Write one row, to know that writing works."""

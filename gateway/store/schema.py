@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest file in `migrations/versions`."""
 
 metadata = sa.MetaData()
@@ -91,6 +91,9 @@ incidents = sa.Table(
     sa.Column("assigned_to", sa.Text, nullable=False),
     sa.Column("previous", sa.Text, nullable=False),
     sa.Column("momentary", sa.Boolean, nullable=False),
+    sa.Column("fired_at", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("firing_since", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("moves", sa.Text, nullable=False, server_default="[]"),
     sqlite_autoincrement=True,
 )
 LIVING = incidents.c.state != word("resolved")
@@ -131,6 +134,7 @@ changes = sa.Table(
     sa.Column("by", sa.Text, nullable=False),
     sa.Column("note", sa.Text, nullable=False),
     sa.Column("decision", sa.Text),
+    sa.Column("via", sa.Text, nullable=False, server_default=""),
 )
 sa.Index("changes_incident", changes.c.incident_id, changes.c.revision, unique=True)
 
@@ -155,6 +159,13 @@ deliveries = sa.Table(
     sa.Column("unknowns", sa.Integer, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("ref", sa.Text, nullable=False),
+    sa.Column("is_digest", sa.Boolean, nullable=False, server_default="0"),
+    sa.Column("digest", sa.Text, nullable=False, server_default=""),
+    sa.Column("person", sa.Text, nullable=False, server_default=""),
+    sa.Column("said_at", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("said_severity", sa.SmallInteger),
+    sa.Column("spoken", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("reached", sa.Text, nullable=False, server_default="unknown"),
 )
 sa.Index("deliveries_pair", deliveries.c.incident_id, deliveries.c.channel, unique=True)
 sa.Index(
@@ -165,6 +176,13 @@ sa.Index(
     deliveries.c.id,
     sqlite_where=deliveries.c.state == word("waiting"),
     postgresql_where=deliveries.c.state == word("waiting"),
+)
+sa.Index(
+    "deliveries_told",
+    deliveries.c.channel,
+    deliveries.c.said_at,
+    sqlite_where=deliveries.c.said_at > sa.literal_column("0"),
+    postgresql_where=deliveries.c.said_at > sa.literal_column("0"),
 )
 sa.Index(
     "deliveries_failed",
@@ -185,6 +203,109 @@ attempts = sa.Table(
     sa.Column("took", sa.Integer, nullable=False),
 )
 sa.Index("attempts_delivery", attempts.c.delivery_id, attempts.c.id)
+
+timers = sa.Table(
+    "timers",
+    metadata,
+    sa.Column("subject", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("due_at", sa.BigInteger, nullable=False),
+    sa.Column("wall", sa.Boolean, nullable=False),
+    sa.Column("about", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+sa.Index("timers_due", timers.c.due_at, timers.c.subject, timers.c.kind, timers.c.name)
+sa.Index("timers_name", timers.c.kind, timers.c.name)
+
+silences = sa.Table(
+    "silences",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("match", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("until", sa.BigInteger, nullable=False),
+    sa.Column("made_at", sa.BigInteger, nullable=False),
+    sa.Column("ended_at", sa.BigInteger),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+)
+sa.Index("silences_until", silences.c.until)
+
+overrides = sa.Table(
+    "overrides",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("rotation", sa.Text, nullable=False),
+    sa.Column("member", sa.Text, nullable=False),
+    sa.Column("instead_of", sa.Text, nullable=False),
+    sa.Column("begin", sa.BigInteger, nullable=False),
+    sa.Column("end", sa.BigInteger, nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+)
+sa.Index("overrides_end", overrides.c.end)
+
+marks = sa.Table(
+    "marks",
+    metadata,
+    sa.Column("mark", sa.Text, primary_key=True),
+    sa.Column("incident_id", sa.Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+sa.Index("marks_incident", marks.c.incident_id)
+
+digests = sa.Table(
+    "digests",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("route", sa.Text, nullable=False),
+    sa.Column("opened_at", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("worst", sa.SmallInteger, nullable=False),
+    sa.Column("members", sa.Integer, nullable=False),
+    sa.Column("open", sa.Integer, nullable=False),
+    sa.Column("closed", sa.Boolean, nullable=False),
+)
+OPEN = digests.c.closed == sa.false()
+sa.Index("digests_key", digests.c.key, sqlite_where=digests.c.closed == sa.literal_column("0"), postgresql_where=OPEN)
+
+members = sa.Table(
+    "members",
+    metadata,
+    sa.Column("digest_id", sa.Text, primary_key=True),
+    sa.Column("incident_id", sa.Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+sa.Index("members_incident", members.c.incident_id, members.c.digest_id)
+
+spent = sa.Table(
+    "spent",
+    metadata,
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("at", sa.BigInteger, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("extra", sa.Boolean, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+routings = sa.Table(
+    "routings",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("routes", sa.Text, nullable=False),
+)
+
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
 
 beats = sa.Table(
     "beats",

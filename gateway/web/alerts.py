@@ -15,7 +15,7 @@ from gateway.contracts import Keep
 from gateway.model import Event, Json, Millis
 from gateway.pipeline import SENDER_ID_KEPT
 from gateway.rules.reading import check_type, decode
-from gateway.telemetry import DUPLICATES, RECEIVED
+from gateway.telemetry import CREDENTIALS, DUPLICATES, RECEIVED
 from gateway.web import auth, intake
 from gateway.web.api import house_of
 from gateway.web.house import House
@@ -58,11 +58,13 @@ class Alerts:
     def _source(
         self, request: Request, sources: list[Source], headers: Mapping[str, str], body: bytes, now: Millis
     ) -> Source:
-        fitting = [source for source in sources if auth.authentic(source, headers, "", body, now)]
+        places = [(source, auth.authentic(source, headers, "", body, now)) for source in sources]
+        fitting = [(source, place) for source, place in places if place]
         if not fitting:
             raise self._doorman.stranger(request.scope)
         # Whoever shows a credential means that source, not the one that takes anybody.
-        source = min(fitting, key=lambda one: one.settings.unauthenticated)
+        source, place = min(fitting, key=lambda one: one[0].settings.unauthenticated)
+        CREDENTIALS.labels(source.name, place).inc()
         self._doorman.check_address(source, request.scope)
         return source
 

@@ -11,7 +11,9 @@ from starlette.types import Receive, Scope, Send
 from gateway.errors import TocsinError
 from gateway.web import api, health
 from gateway.web.alerts import Alerts
+from gateway.web.callbacks import Callbacks
 from gateway.web.house import House
+from gateway.web.links import Links
 from gateway.web.problems import Refused, answer
 from gateway.web.webhooks import Doorman, Webhooks
 
@@ -50,6 +52,8 @@ def _rest(house: House, doorman: Doorman, webhooks: Webhooks) -> Starlette:
             Route("/api/v1/channels", api.list_channels),
             Route("/api/v1/channels/{name}/test", api.test_channel, methods=["POST"]),
             Route("/api/v1/explain", api.explain_alert, methods=["POST"]),
+            Route("/callbacks/{kind}/{channel}", Callbacks(house, doorman).take, methods=["POST"]),
+            Route("/links/{token}", Links(house, doorman).answer, methods=["GET", "POST"]),
             Route("/healthz", health.alive),
             Route("/readyz", health.Readiness().answer),
             Route("/metrics", health.metrics),

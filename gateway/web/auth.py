@@ -42,23 +42,19 @@ def presented(headers: Mapping[str, str], in_path: str = "") -> list[str]:
 
 def fits(shown: Iterable[str], wanted: Sequence[SecretStr]) -> bool:
     """Whether one of the tokens shown is one of those wanted, in time that depends on neither."""
-    digests = [_digest(secret.get_secret_value()) for secret in wanted]
-    found = False
-    for token in shown:
-        for digest in digests:
-            found |= hmac.compare_digest(_digest(token), digest)
-    return found
+    return any(_fitting(shown, wanted))
 
 
-def authentic(source: Source, headers: Mapping[str, str], in_path: str, body: bytes, now: Millis) -> bool:
-    """Whether the request proves to come from its source: by signature alone where it carries one and we have a
-    secret, else by token, else because the operator said that no proof is needed."""
+def authentic(source: Source, headers: Mapping[str, str], in_path: str, body: bytes, now: Millis) -> str:
+    """The place of the credential that proves the request to come from its source, as `tocsin check` names it:
+    `secret.1`, `token.0`; 'none' where the operator said that no proof is needed; '' where nothing proves it.
+
+    By signature alone where it carries one and we have a secret, else by token."""
     settings, adapter = source.settings, source.adapter
     if settings.secret and adapter.signed(headers):
-        return _signed_well(source, headers, body, now)
-    if settings.token and fits(presented(headers, in_path), settings.token):
-        return True
-    return settings.unauthenticated
+        return _place("secret", _signed_well(source, headers, body, now))
+    place = _place("token", _fitting(presented(headers, in_path), settings.token))
+    return place or ("none" if settings.unauthenticated else "")
 
 
 def client_of(scope: Scope, trusted: Sequence[Any]) -> str:
@@ -103,15 +99,35 @@ def is_admin(house: House, scope: Scope) -> bool:
 _CHALLENGE = {"www-authenticate": "Bearer"}
 
 
-def _signed_well(source: Source, headers: Mapping[str, str], body: bytes, now: Millis) -> bool:
-    """Catch-all 1 of 3: whatever a stranger's header does to a verifier, it is a bad credential."""
-    good = False
+def _signed_well(source: Source, headers: Mapping[str, str], body: bytes, now: Millis) -> list[bool]:
+    """Of each secret, whether it made the signature. All are asked: the time tells nobody which one it was.
+
+    Catch-all 1 of 3: whatever a stranger's header does to a verifier, it is a bad credential."""
+    good = []
     for secret in source.settings.secret:
         try:
-            good |= source.adapter.verify(headers, body, secret.get_secret_value(), now)
+            good.append(source.adapter.verify(headers, body, secret.get_secret_value(), now))
         except Exception:
+            good.append(False)
             log.exception("verifier failed", source=source.name)
     return good
+
+
+def _fitting(shown: Iterable[str], wanted: Sequence[SecretStr]) -> list[bool]:
+    """Of each token wanted, whether it was shown. All are compared, for the same reason."""
+    tokens = [_digest(token) for token in shown]
+    fitting = []
+    for secret in wanted:
+        digest, found = _digest(secret.get_secret_value()), False
+        for token in tokens:
+            found |= hmac.compare_digest(token, digest)
+        fitting.append(found)
+    return fitting
+
+
+def _place(kind: str, fitting: Sequence[bool]) -> str:
+    """'secret.1' where the second of them fits, '' where none does."""
+    return f"{kind}.{fitting.index(True)}" if any(fitting) else ""
 
 
 def _as_utf8(shown: str) -> str:

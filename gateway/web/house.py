@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.config import Configuration
+from gateway.contracts import Listener
 from gateway.model import Millis, Receipt
 from gateway.pipeline import Pipeline
 from gateway.store.safe import Safe
@@ -19,10 +20,21 @@ class RefusedFile:
     problems: Sequence[str]
 
 
+def _nobody(_channel: str) -> tuple[str, Listener] | None:
+    return None
+
+
+async def _unused(_key: str) -> bool:
+    return False
+
+
 @dataclass(slots=True)
 class House:
     """`configuration` is swapped whole by a reload. `test` sends a real test message over a channel by name and
-    gives its receipt; None where there is no such channel. `lanes` gives each background task's state."""
+    gives its receipt; None where there is no such channel. `lanes` gives each background task's state.
+
+    `listener` gives the kind and the channel of an awake channel that can be answered. `link_key` signs the links in
+    letters; b"" while there are none. `link_used`: whether one was followed already, by its mark."""
 
     pipeline: Pipeline
     store: Safe
@@ -35,3 +47,6 @@ class House:
     refused: RefusedFile | None = None
     started_at: Millis = 0
     stopping: bool = field(default=False)
+    listener: Callable[[str], tuple[str, Listener] | None] = _nobody
+    link_key: bytes = b""
+    link_used: Callable[[str], Awaitable[bool]] = _unused

@@ -17,7 +17,7 @@ from gateway.contracts import Handshake, Keep
 from gateway.errors import NotJson, StoreUnavailable, WrongType
 from gateway.model import Event
 from gateway.rules.reading import check_type, decode
-from gateway.telemetry import DUPLICATES, RECEIVED
+from gateway.telemetry import CREDENTIALS, DUPLICATES, RECEIVED
 from gateway.web import auth, intake
 from gateway.web.house import House
 from gateway.web.problems import REFUSALS, Refused, as_refused, problem
@@ -106,8 +106,10 @@ class Webhooks:
         most = settings.max_body or source.adapter.max_body
         sent = await intake.read_body(receive, headers.get("content-length", ""), most)
         now = self._house.pipeline.now()
-        if not auth.authentic(source, headers, token, sent, now):
+        place = auth.authentic(source, headers, token, sent, now)
+        if not place:
             raise self._doorman.stranger(scope)
+        CREDENTIALS.labels(name, place).inc()
         kind = headers.get("content-type", "")
         check_type(kind)
         body = intake.inflate(sent, headers.get("content-encoding", ""), most, allowed=settings.gzip)

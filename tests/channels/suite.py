@@ -11,7 +11,8 @@
             return FakeSlack().transport
 
 `ChannelContract` is for a channel without HTTP: give it `open()`. `HttpContract` adds what networks and
-vendors do, each at a first message and at a change of it, and wants `connect` and `vendor`.
+vendors do, each at a first message and at a change of it, and wants `connect` and `vendor`. `ListenerContract` is
+for a channel that can be answered as well, and wants `listening`.
 `a_message()` and `an_incident()` are for the other tests of a channel as well.
 """
 
@@ -21,14 +22,18 @@ import asyncio
 import dataclasses
 import json
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import httpx2
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
-from gateway.contracts import Channel
+from gateway.contracts import Announcer, Call, Channel, Ignored, Listener, Pressed, Reported
+from gateway.errors import BadCredential
 from gateway.fields import Rate
-from gateway.model import Incident, Message, Receipt, Ref, Rejected, Retry, Sent, Severity, Unknown
+from gateway.model import Action, Incident, Message, Receipt, Ref, Rejected, Retry, Sent, Severity, Unknown
 
 NOON = 1_795_176_000_000
 """2026-11-20T12:00:00Z in milliseconds."""
@@ -85,6 +90,9 @@ def a_change(**changes: Any) -> Message:
     return a_message(**{**worse, "severity": Severity.EMERGENCY, "title": "[EMERGENCY] shop is down", **changes})
 
 
+VERBS: tuple[Literal["acknowledge", "resolve", "silence"], ...] = ("acknowledge", "resolve", "silence")
+ACTIONS = tuple(Action(verb, verb.capitalize(), f"https://alerts.example.com/links/{verb}") for verb in VERBS)
+
 ODD_MESSAGES: dict[str, Message] = {
     "nothing but a title": a_message(facts=(), body="", url="", brief="", speech=""),
     "an empty title": a_message(title=""),
@@ -100,6 +108,11 @@ ODD_MESSAGES: dict[str, Message] = {
     "resolved": a_message(occasion="resolved", state="resolved"),
     "over before it was told": a_message(occasion="over", state="resolved", language="ko"),
     "a test": a_message(occasion="test", number=0),
+    "with actions": a_message(actions=ACTIONS, delivery="01990000-0000-7000-8000-0000000000ff"),
+    "with actions of endless names": a_message(
+        actions=tuple(Action(verb, "로 " * 400, "https://a.example/links/" + "x" * 300) for verb in VERBS),
+        incident=an_incident(id="x" * 300),
+    ),
     "no bell": a_message(occasion="eased", quiet=True, severity=Severity.INFO),
 }
 
@@ -174,6 +187,70 @@ class ChannelContract:
         assert isinstance(channel.escape(HOSTILE), str)
         assert channel.escape("plain words") == "plain words"
         await channel.close()
+
+
+class ListenerContract:
+    """For any channel that can be answered. Override `listening`."""
+
+    def listening(self, transport: httpx2.AsyncBaseTransport) -> Listener:
+        """A channel that has all it needs to verify a callback."""
+        raise NotImplementedError
+
+    def deaf(self) -> Listener:
+        async def gone(request: httpx2.Request) -> httpx2.Response:
+            raise httpx2.ConnectError("nobody there")
+
+        return self.listening(httpx2.MockTransport(gone))
+
+    def test_it_is_one_and_says_that_it_listens(self) -> None:
+        assert isinstance(self.deaf(), Listener)
+        assert self.deaf().listens is True
+
+    @hypothesis_settings(suppress_health_check=[HealthCheck.differing_executors])  # each channel runs it anew
+    @given(
+        st.binary(max_size=300),
+        st.dictionaries(
+            st.sampled_from(
+                [
+                    *("x-slack-signature", "x-slack-request-timestamp", "x-telegram-bot-api-secret-token"),
+                    *("x-twilio-signature", "content-type"),
+                ]
+            ),
+            st.text(st.characters(max_codepoint=255), max_size=80) | st.just(str(NOON // 1000)),
+        ),
+        st.sampled_from(
+            ["https://alerts.example.com/callbacks/x/y?delivery=1", "http://[", "", "/callbacks", "https://"]
+        ),
+    )
+    def test_what_is_not_signed_is_refused_and_nothing_else_is_raised(
+        self, body: bytes, headers: dict[str, str], url: str
+    ) -> None:
+        with pytest.raises(BadCredential):
+            self.deaf().hear(Call(headers, body, url, {}, NOON))
+
+    async def test_a_press_from_nowhere_agrees_with_nothing(self) -> None:
+        for ref in (
+            {},
+            {"channel": "C", "ts": "1"},
+            {"chat": 1, "message_id": 2},
+            {"sid": {"+1": "SM"}},
+            {"sid": None},
+        ):
+            assert not await self.deaf().agrees({}, ref)
+
+    @pytest.mark.parametrize("text", ["", "words <b> & 😀 " * 300], ids=["nothing", "a lot"])
+    async def test_every_call_gets_an_answer_though_the_vendor_is_gone(self, text: str) -> None:
+        for kind in ("sms", "voice"):
+            pressed = Pressed("k", "resolve", "kim", about={"channel": "C", "user": "U", "kind": kind})
+            for heard in (pressed, Reported("k", "d", "delivered"), Ignored("x")):
+                reply = await self.deaf().reply(heard, text)
+                assert reply.status in (200, 204)
+                reply.body.encode()
+
+    async def test_what_is_announced_is_a_receipt_though_the_vendor_is_gone(self) -> None:
+        channel = self.deaf()
+        if isinstance(channel, Announcer):
+            assert isinstance(await channel.announce(), Sent | Retry)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ from gateway.channels._letter import subject
 from gateway.channels.email import Email, Settings, connect
 from gateway.contracts import Channel, Surroundings
 from gateway.fields import Rate
-from gateway.model import Message, Receipt, Rejected, Retry, Sent, Severity, Unknown
+from gateway.model import Action, Message, Receipt, Rejected, Retry, Sent, Severity, Unknown
 from tests.channels.suite import NOON, ChannelContract, a_change, a_message, an_incident
 from tests.fakes.smtp import CERTIFICATE, FakeSmtp
 
@@ -480,3 +480,39 @@ def test_a_wrong_setting_is_named_without_its_value(keys: dict[str, Any], senten
     with pytest.raises(ValidationError, match=sentence) as refused:
         settings(**keys)
     assert "S3CRET" not in str(refused.value)
+
+
+# --- links that do something --------------------------------------------------------------------------
+
+LINKS = (
+    Action("acknowledge", "Acknowledge", "https://alerts.example.com/links/abc-_1"),
+    Action("resolve", "Resolve <it>", "https://alerts.example.com/links/def?x=1&y=2"),
+    Action("silence", "Silence 1 h"),
+)
+
+
+@pytest.mark.parametrize("custom", [None, "our own words"])
+async def test_what_can_be_done_stands_in_both_halves(custom: str | None) -> None:
+    message = a_message(actions=LINKS, custom_body=custom, footer="the template failed")
+    plain, rich = halves(await sent(message))
+    assert plain.endswith(
+        "the template failed\nAcknowledge: https://alerts.example.com/links/abc-_1\n"
+        "Resolve <it>: https://alerts.example.com/links/def?x=1&y=2\n"
+    )
+    assert 'href="https://alerts.example.com/links/abc-_1"' in rich
+    assert 'href="https://alerts.example.com/links/def?x=1&amp;y=2"' in rich
+    assert ">Resolve &lt;it&gt;</a>" in rich
+    assert "Silence" not in plain + rich  # there is no link for it
+
+
+async def test_where_nothing_can_be_done_there_are_no_links() -> None:
+    plain, rich = halves(await sent(a_message(url="")))
+    assert "/links/" not in plain + rich
+    assert "<a " not in rich
+
+
+@pytest.mark.parametrize(
+    "occasion", ["noted", "assigned", "escalated", "reminded", "unanswered", "muted", "unmuted", "flapping", "steadied"]
+)
+async def test_whatever_the_occasion_the_subject_keeps_its_stem(occasion: Any) -> None:
+    assert (await sent(a_message(occasion=occasion)))["Subject"] == "[CRITICAL] shop is down"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -13,6 +14,7 @@ import pytest
 
 from gateway.channels._http import LONGEST_WAIT, MOST_OF_AN_ANSWER, Answer, Wire, judge, retry_after
 from gateway.model import Receipt, Rejected, Retry, Sent, Unknown
+from tests.fakes.smtp import CERTIFICATE
 
 NOON = "Fri, 20 Nov 2026 12:00:00 GMT"
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -157,6 +159,22 @@ class TestWire:
             assert isinstance(await wire.call("POST", "https://vendor.example/"), Answer)
         await wire.close()
         assert "cookie" not in asked[-1].headers
+
+    async def test_a_certificate_that_nobody_vouches_for_ends_the_call_before_a_word_is_said(self) -> None:
+        heard: list[bytes] = []
+
+        async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            heard.append(await reader.read(1))
+            writer.close()
+
+        unknown = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        unknown.load_cert_chain(CERTIFICATE)
+        async with await asyncio.start_server(listen, "127.0.0.1", 0, ssl=unknown) as server:
+            wire = Wire(timeout=5_000, width=1, headers={"authorization": "Bearer secret"})
+            receipt = await wire.call("POST", f"https://localhost:{server.sockets[0].getsockname()[1]}/", json={})
+            await wire.close()
+        assert receipt == Retry("could not connect (ConnectError)")
+        assert b"".join(heard) == b""
 
     async def test_no_proxy_is_taken_from_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):

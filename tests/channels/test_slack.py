@@ -23,7 +23,7 @@ from gateway.channels._http import Wire
 from gateway.contracts import Surroundings
 from gateway.fields import Rate
 from gateway.model import Receipt, Ref, Rejected, Retry, Sent, Severity, Unknown
-from tests.channels.suite import ODD_MESSAGES, HttpContract, a_change, a_message, an_incident
+from tests.channels.suite import ODD_MESSAGES, HttpContract, ListenerContract, a_change, a_message, an_incident
 from tests.fakes.slack import HOOK, TOKEN, Call, FakeSlack, wrong_blocks
 
 WEBHOOK = "https://hooks.slack.example" + HOOK
@@ -35,9 +35,15 @@ def webhook(transport: httpx2.AsyncBaseTransport, url: str = WEBHOOK) -> slack.W
     return slack.connect(settings, Surroundings(name="ops", transport=transport))
 
 
-def bot(transport: httpx2.AsyncBaseTransport, **changes: Any) -> slack.Webhook | slack.Bot:
+def bot_settings(**changes: Any) -> slack.Settings:
     written = {"kind": "slack", "bot_token": TOKEN, "channel": "#ops", "api_url": API, **changes}
-    return slack.connect(slack.Settings.model_validate(written), Surroundings(name="ops", transport=transport))
+    return slack.Settings.model_validate(written)
+
+
+def bot(transport: httpx2.AsyncBaseTransport, **changes: Any) -> slack.Bot:
+    channel = slack.connect(bot_settings(**changes), Surroundings(name="ops", transport=transport))
+    assert isinstance(channel, slack.Bot)
+    return channel
 
 
 async def posted(fake: FakeSlack) -> Ref:
@@ -60,12 +66,15 @@ class TestWebhookContract(HttpContract):
         return FakeSlack().transport
 
 
-class TestBotContract(HttpContract):
-    secrets = (TOKEN,)
+class TestBotContract(HttpContract, ListenerContract):
+    secrets = (TOKEN, "5igning-s3cret")
     harmful = HARMFUL
 
-    def connect(self, transport: httpx2.AsyncBaseTransport) -> slack.Webhook | slack.Bot:
-        return bot(transport)
+    def connect(self, transport: httpx2.AsyncBaseTransport) -> slack.Bot:
+        return bot(transport, signing_secret="5igning-s3cret")
+
+    def listening(self, transport: httpx2.AsyncBaseTransport) -> slack.Bot:
+        return self.connect(transport)
 
     def vendor(self) -> httpx2.AsyncBaseTransport:
         return FakeSlack().transport
@@ -82,7 +91,7 @@ class TestSettings:
             ({"webhook_url": "hooks.slack.example" + HOOK}, "must start with https:// or http://"),
             ({"bot_token": TOKEN + " \n", "channel": "C1"}, "is no token of Slack's"),
             ({"bot_token": TOKEN, "channel": "ops team"}, "the channel's id, such as C0123ABC, or its #name"),
-            ({"webhook_url": WEBHOOK, "signing_secret": "s3cr3t"}, "Extra inputs are not permitted"),
+            ({"webhook_url": WEBHOOK, "signing_secret": "s3cr3t"}, "signing_secret goes with bot_token"),
             ({"webhook_url": WEBHOOK, "api_url": "slack.com"}, "must start with https:// or http://"),
         ],
     )
@@ -268,6 +277,7 @@ class TestBot:
         assert await posted(fake) == {
             "channel": "C0OPS",
             "ts": "1795176000.000001",
+            "team": "T0OURS",
             "permalink": "https://tocsin-test.slack.com/archives/C0OPS/p1795176000000001",
         }
         assert fake.calls[0].headers["authorization"] == f"Bearer {TOKEN}"
@@ -417,7 +427,7 @@ class TestBot:
     async def test_a_permalink_that_fails_changes_nothing(self, status: int, body: str) -> None:
         fake = FakeSlack()
         fake.trouble("chat.getPermalink", status, body)
-        assert await posted(fake) == {"channel": "C0OPS", "ts": "1795176000.000001"}
+        assert await posted(fake) == {"channel": "C0OPS", "ts": "1795176000.000001", "team": "T0OURS"}
 
     async def test_a_permalink_that_never_comes_does_not_hold_the_message(
         self, monkeypatch: pytest.MonkeyPatch
@@ -435,8 +445,8 @@ class TestBot:
             transport=httpx2.MockTransport(line),
             headers={"authorization": f"Bearer {TOKEN}"},
         )
-        receipt = await slack.Bot("#ops", API, wire, (), patience=0.05).send(a_message(), {})
-        assert receipt == Sent({"channel": "C0OPS", "ts": "1795176000.000001"})
+        receipt = await slack.Bot(bot_settings(), wire, (), patience=0.05).send(a_message(), {})
+        assert receipt == Sent({"channel": "C0OPS", "ts": "1795176000.000001", "team": "T0OURS"})
 
     async def test_a_place_that_no_address_can_hold_is_not_posted_again(self) -> None:
         fake = FakeSlack()

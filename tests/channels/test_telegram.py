@@ -17,7 +17,7 @@ from gateway.channels import telegram
 from gateway.contracts import Surroundings
 from gateway.fields import Rate
 from gateway.model import Receipt, Ref, Rejected, Retry, Sent, Severity, Unknown
-from tests.channels.suite import ODD_MESSAGES, HttpContract, a_change, a_message, an_incident
+from tests.channels.suite import ODD_MESSAGES, HttpContract, ListenerContract, a_change, a_message, an_incident
 from tests.fakes.telegram import TOKEN, BadRequest, FakeTelegram, read_html
 
 API = "https://telegram.example"
@@ -39,12 +39,16 @@ async def posted(fake: FakeTelegram, **changes: Any) -> Ref:
     return receipt.ref
 
 
-class TestContract(HttpContract):
-    secrets = (TOKEN, TOKEN.partition(":")[2])
+class TestContract(HttpContract, ListenerContract):
+    secrets = (TOKEN, TOKEN.partition(":")[2], "our-s3cret")
     harmful = ("<script", " @here", " @channel", "<!", "</b></a>", "<a href='")
 
     def connect(self, transport: httpx2.AsyncBaseTransport) -> telegram.Telegram:
-        return telegram.connect(settings(), Surroundings(name="oncall", transport=transport))
+        here = Surroundings("oncall", "https://alerts.example.com", transport=transport)
+        return telegram.connect(settings(secret_token="our-s3cret"), here)
+
+    def listening(self, transport: httpx2.AsyncBaseTransport) -> telegram.Telegram:
+        return self.connect(transport)
 
     def vendor(self) -> httpx2.AsyncBaseTransport:
         return FakeTelegram().transport
@@ -60,7 +64,8 @@ class TestSettings:
             ({"chat_id": ""}, "must be the chat's number"),
             ({"message_thread_id": "0"}, "greater than 0"),
             ({"message_thread_id": "general"}, "valid integer"),
-            ({"secret_token": "s3cr3t"}, "Extra inputs are not permitted"),
+            ({"secret_token": "s3cr3t!"}, "must be 1 to 256 of A-Z, a-z, 0-9, _ and -"),
+            ({"secret_token": "s" * 257}, "must be 1 to 256 of A-Z, a-z, 0-9, _ and -"),
         ],
     )
     def test_a_wrong_block_is_refused_without_its_values(self, changes: dict[str, str], sentence: str) -> None:
@@ -244,9 +249,16 @@ class TestChanges:
         assert reply.body["reply_parameters"] == {"message_id": 1, "allow_sending_without_reply": True}
         assert reply.text.startswith("🚨 [EMERGENCY] shop is down")
 
-    @pytest.mark.parametrize(
-        "message", [a_change(quiet=True), a_change(occasion="eased"), a_change(occasion="acknowledged")]
-    )
+    @pytest.mark.parametrize("occasion", ["acknowledged", "noted", "assigned"])
+    async def test_who_acted_is_shown_at_the_end_of_the_chat_and_rings_for_nobody(self, occasion: Any) -> None:
+        fake = FakeTelegram()
+        ref = await posted(fake)
+        assert await connect(fake).send(a_change(occasion=occasion), ref) == Sent(ref)
+        assert fake.messages[0].texts[1:]
+        assert fake.messages[1].body["disable_notification"] is True
+        assert fake.messages[1].body["reply_parameters"]["message_id"] == 1
+
+    @pytest.mark.parametrize("message", [a_change(quiet=True), a_change(occasion="eased"), a_change(occasion="linked")])
     async def test_a_change_that_calms_only_edits(self, message: Any) -> None:
         fake = FakeTelegram()
         ref = await posted(fake)

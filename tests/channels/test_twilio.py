@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gateway.channels.twilio import Settings, Twilio, connect
-from gateway.contracts import Channel, Surroundings
+from gateway.contracts import Surroundings
 from gateway.fields import Rate
 from gateway.model import Receipt, Rejected, Retry, Sent, Unknown
-from tests.channels.suite import HttpContract, a_change, a_message
+from tests.channels.suite import HttpContract, ListenerContract, a_change, a_message
 from tests.fakes.twilio import FakeTwilio
 
 KIM, LEE, PARK = "+821011112222", "+821033334444", "+14155550100"
 ACCOUNT = FakeTwilio.account
+PUBLIC = "https://alerts.example.com"
 FACTS: dict[str, Any] = {
     "kind": "twilio",
     "account_sid": ACCOUNT,
@@ -37,21 +38,27 @@ def twilio(fake: FakeTwilio, **keys: Any) -> Twilio:
     return connect(settings(**keys), Surroundings("oncall-sms", transport=fake.transport))
 
 
-class TestSms(HttpContract):
+class TestSms(HttpContract, ListenerContract):
     secrets: ClassVar[tuple[str, ...]] = ("t0ken", KIM, KIM[1:])
 
-    def connect(self, transport: httpx2.AsyncBaseTransport) -> Channel:
-        return connect(settings(), Surroundings("oncall-sms", transport=transport))
+    def connect(self, transport: httpx2.AsyncBaseTransport) -> Twilio:
+        return connect(settings(), Surroundings("oncall-sms", PUBLIC, transport=transport))
+
+    def listening(self, transport: httpx2.AsyncBaseTransport) -> Twilio:
+        return self.connect(transport)
 
     def vendor(self) -> httpx2.AsyncBaseTransport:
         return FakeTwilio().transport
 
 
-class TestVoice(HttpContract):
+class TestVoice(HttpContract, ListenerContract):
     secrets: ClassVar[tuple[str, ...]] = ("t0ken", KIM, KIM[1:])
 
-    def connect(self, transport: httpx2.AsyncBaseTransport) -> Channel:
-        return connect(settings(via="voice", when_unknown="let_be"), Surroundings("call", transport=transport))
+    def connect(self, transport: httpx2.AsyncBaseTransport) -> Twilio:
+        return connect(settings(via="voice", when_unknown="let_be"), Surroundings("call", PUBLIC, transport=transport))
+
+    def listening(self, transport: httpx2.AsyncBaseTransport) -> Twilio:
+        return self.connect(transport)
 
     def vendor(self) -> httpx2.AsyncBaseTransport:
         return FakeTwilio().transport
@@ -157,10 +164,34 @@ async def test_what_is_over_already_wakes_nobody() -> None:
     assert fake.told == [KIM]
 
 
-async def test_a_resolve_is_called_to_whom_the_problem_was() -> None:
+@pytest.mark.parametrize(
+    ("via", "occasions"),
+    [
+        ("voice", ["resolved", "steadied", "acknowledged", "noted", "assigned", "muted", "linked", "eased"]),
+        ("sms", ["noted", "assigned", "muted", "linked", "eased"]),
+    ],
+)
+async def test_no_phone_rings_for_what_wakes_nobody(via: str, occasions: list[Any]) -> None:
     fake = FakeTwilio()
-    await twilio(fake, via="voice").send(a_change(occasion="resolved", state="resolved"), {"sid": {KIM: "CA1"}})
+    for occasion in occasions:
+        receipt = await twilio(fake, via=via).send(a_change(occasion=occasion), {"sid": {KIM: "CA1"}})
+        assert receipt == Sent({"sid": {KIM: "CA1"}}, f"{occasion}: no reason to ring")
+    assert fake.sent == []
+
+
+@pytest.mark.parametrize("via", ["voice", "sms"])
+@pytest.mark.parametrize("occasion", ["opened", "worsened", "reopened", "reminded", "escalated", "unanswered"])
+async def test_a_phone_rings_for_whoever_must_act(via: str, occasion: Any) -> None:
+    fake = FakeTwilio()
+    await twilio(fake, via=via).send(a_change(occasion=occasion), {"sid": {KIM: "CA1"}})
     assert fake.told == [KIM]
+
+
+async def test_a_text_says_that_it_is_over_or_taken_on() -> None:
+    fake = FakeTwilio()
+    for occasion in ("resolved", "acknowledged", "steadied"):
+        await twilio(fake).send(a_change(occasion=occasion), {"sid": {KIM: "SM1"}})
+    assert fake.told == [KIM, KIM, KIM]
 
 
 @pytest.mark.parametrize("via", ["sms", "voice"])

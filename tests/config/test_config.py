@@ -178,6 +178,10 @@ MAIL = "{kind: email, host: smtp.example.com, from: a@example.com, to: [b@exampl
         (MAIL, "public_url: https://alerts.example.com\n", False),
         ("{kind: screen}", "", False),
         ('{kind: slack, webhook_url: "https://hooks.example.com/x"}', "", False),
+        ("{kind: slack, bot_token: xoxb-1, channel: C1}", "", False),
+        ("{kind: slack, bot_token: xoxb-1, channel: C1, signing_secret: abc}", "", True),
+        ('{kind: telegram, bot_token: "1:aaaaa", chat_id: "1"}', "", False),
+        ('{kind: telegram, bot_token: "1:aaaaa", chat_id: "1", secret_token: abc}', "", True),
     ],
 )
 def test_the_summary_says_where_there_are_no_buttons(
@@ -185,14 +189,6 @@ def test_the_summary_says_where_there_are_no_buttons(
 ) -> None:
     said = summary(loaded(tmp_path, f"{public_url}channels:\n  ops: {channel}\n"))
     assert ("buttons and links are left out: public_url is not set" in said.splitlines()) is left_out
-
-
-def test_slack_has_buttons_where_it_has_a_secret_for_them(tmp_path: Path) -> None:
-    kind = plugins.channel_kinds()["slack"]
-    if "signing_secret" not in kind.settings.model_fields:
-        pytest.skip("slack has no buttons yet")
-    text = 'channels:\n  ops: {kind: slack, webhook_url: "https://hooks.example.com/x", signing_secret: abc}\n'
-    assert "public_url is not set" in summary(loaded(tmp_path, text))
 
 
 def test_the_summary_names_calendars_that_are_over_where_it_knows_the_hour(tmp_path: Path) -> None:

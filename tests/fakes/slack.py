@@ -6,6 +6,9 @@
     slack.messages, slack.calls                what stands in the channels; what was asked, in order
     slack.refuse("chat.update", "message_not_found")
     slack.trouble("webhook", 429, "", {"retry-after": "7"})
+    slack.whispers                             what was told to one person alone
+    pressed("acknowledge", "id", message)      the form that Slack posts when a button of a message is pressed
+    signed(body, "secret", at)                 its headers, by the official signer
 
 Each refusal holds for one call. Blocks are judged by slack_sdk's own models, and by the limits they miss.
 """
@@ -22,12 +25,14 @@ from typing import Any
 import httpx2
 from slack_sdk.errors import SlackObjectFormationError
 from slack_sdk.models.blocks import Block
+from slack_sdk.signature import SignatureVerifier
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 TOKEN = "xoxb-0123456789-fakefakefake"
+TEAM = "T0OURS"
 HOOK = "/services/T000/B000/hOokSeCrEt"
 
 
@@ -55,6 +60,7 @@ class FakeSlack:
         self.archived: set[str] = {"C0OLD"}
         self.messages: list[Said] = []
         self.calls: list[Call] = []
+        self.whispers: list[dict[str, Any]] = []
         self._troubles: dict[str, deque[Response]] = defaultdict(deque)
         self.app = Starlette(
             routes=[
@@ -101,6 +107,8 @@ class FakeSlack:
             "chat.postMessage": self._post,
             "chat.update": self._update,
             "chat.getPermalink": self._permalink,
+            "chat.postEphemeral": self._whisper,
+            "auth.test": self._who,
         }.get(method)
         if does is None:
             return _no("unknown_method")
@@ -118,7 +126,9 @@ class FakeSlack:
         if wrong := _wrong(body):
             return _no(wrong)
         said = self._keep(channel, thread, body)
-        return JSONResponse({"ok": True, "channel": channel, "ts": said.ts, "message": {"text": body.get("text", "")}})
+        return JSONResponse(
+            {"ok": True, "channel": channel, "ts": said.ts, "message": {"text": body.get("text", ""), "team": TEAM}}
+        )
 
     def _update(self, body: dict[str, Any]) -> Response:
         if body.get("channel") not in self.channels.values():  # a name is not enough here
@@ -131,6 +141,19 @@ class FakeSlack:
         said.body = {**said.body, **body}  # what is not named stays: old blocks too
         said.texts.append(body.get("text", ""))
         return JSONResponse({"ok": True, "channel": said.channel, "ts": said.ts, "text": body.get("text", "")})
+
+    def _whisper(self, body: dict[str, Any]) -> Response:
+        if body.get("channel") not in self.channels.values():
+            return _no("channel_not_found")
+        if not body.get("user"):
+            return _no("user_not_in_channel")
+        if wrong := _wrong(body):
+            return _no(wrong)
+        self.whispers.append(body)
+        return JSONResponse({"ok": True, "message_ts": f"1795176000.9{len(self.whispers):05}"})
+
+    def _who(self, body: dict[str, Any]) -> Response:
+        return JSONResponse({"ok": True, "team": "Ours", "team_id": TEAM, "user": "tocsin", "user_id": "U0BOT"})
 
     def _permalink(self, body: dict[str, Any]) -> Response:
         said = self._find(body.get("channel", ""), body.get("message_ts", ""))
@@ -189,9 +212,54 @@ def wrong_blocks(blocks: list[dict[str, Any]]) -> str:
     for block in blocks:
         if block["type"] == "header" and block["text"]["type"] != "plain_text":
             return "a header is plain_text"
-        texts = [block.get("text"), *block.get("fields", []), *block.get("elements", [])]
+        if block["type"] == "actions":
+            if len(block["elements"]) > 25 or not block["elements"]:
+                return "1 to 25 elements"
+            if len({button["action_id"] for button in block["elements"]}) < len(block["elements"]):
+                return "action_id must be unique"
+            texts = [button["text"] for button in block["elements"]]
+        else:
+            texts = [block.get("text"), *block.get("fields", []), *block.get("elements", [])]
         if not all(text["text"] for text in texts if text):
             return "an empty text"
         if any(len(text["text"]) > 2_000 for text in block.get("fields", [])):
             return "a field over 2,000"
     return ""
+
+
+def pressed(verb: str, subject: str, said: Said, **changes: Any) -> bytes:
+    """The body of a press, as Slack posts it. `changes` replace keys of the payload; None takes one away."""
+    payload: dict[str, Any] = {
+        "type": "block_actions",
+        "user": {"id": "U0KIM", "username": "kim", "name": "kim", "team_id": TEAM},
+        "api_app_id": "A0",
+        "container": {"type": "message", "message_ts": said.ts, "channel_id": said.channel, "is_ephemeral": False},
+        "trigger_id": "1.2.3",
+        "team": {"id": TEAM, "domain": "ours"},
+        "channel": {"id": said.channel, "name": "ops"},
+        "message": {"ts": said.ts, "text": "…"},
+        "response_url": "https://hooks.slack.example/actions/T/1/x",
+        "actions": [
+            {
+                "type": "button",
+                "action_id": f"tocsin:{verb}",
+                "block_id": "b",
+                "value": subject,
+                "action_ts": "1795176010.123456",
+            }
+        ],
+        **changes,
+    }
+    kept = {key: value for key, value in payload.items() if value is not None}
+    return urllib.parse.urlencode({"payload": json.dumps(kept)}).encode()
+
+
+def signed(body: bytes, secret: str, at: int) -> dict[str, str]:
+    """`at` in seconds. Header names as our server gives them."""
+    made = SignatureVerifier(secret).generate_signature(timestamp=str(at), body=body)
+    assert made is not None
+    return {
+        "content-type": "application/x-www-form-urlencoded",
+        "x-slack-request-timestamp": str(at),
+        "x-slack-signature": made,
+    }

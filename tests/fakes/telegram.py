@@ -36,6 +36,8 @@ _KEYS = {
         *("disable_notification", "reply_parameters", "reply_markup"),
     },
     "editMessageText": {"chat_id", "message_id", "text", "parse_mode", "link_preview_options", "reply_markup"},
+    "answerCallbackQuery": {"callback_query_id", "text", "show_alert", "url", "cache_time"},
+    "setWebhook": {"url", "secret_token", "allowed_updates", "max_connections", "drop_pending_updates"},
 }
 
 
@@ -71,6 +73,8 @@ class FakeTelegram:
         self.topics = {(-1001234, 5)}
         self.messages: list[Said] = []
         self.calls: list[Call] = []
+        self.answers: list[dict[str, Any]] = []
+        self.webhook: dict[str, Any] = {}
         self._moved: dict[int, int] = {}
         self._troubles: dict[str, deque[Response]] = defaultdict(deque)
         self.app = Starlette(routes=[Route("/bot{token}/{method}", self._call, methods=["POST"])])
@@ -99,6 +103,8 @@ class FakeTelegram:
             return _no(401, "Unauthorized")
         if unknown := set(body) - _KEYS.get(method, set()):
             return _no(404, f"Not Found: {method} {unknown}")
+        if method in ("answerCallbackQuery", "setWebhook"):
+            return self._yes(method, body)
         try:
             chat = self._chat(body.get("chat_id"))
             if chat["id"] in self._moved:
@@ -109,6 +115,19 @@ class FakeTelegram:
         except BadRequest as error:
             return _no(400, f"Bad Request: {error}")
         return JSONResponse({"ok": True, "result": result})
+
+    def _yes(self, method: str, body: dict[str, Any]) -> Response:
+        if method == "setWebhook":
+            if not body["url"].startswith("https://"):
+                return _no(400, "Bad Request: bad webhook: An HTTPS URL must be provided for webhook")
+            if not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", body.get("secret_token", "x")):
+                return _no(400, "Bad Request: secret token contains unallowed characters")
+            self.webhook = body
+        else:
+            if len(body.get("text", "")) > 200:
+                return _no(400, "Bad Request: MESSAGE_TOO_LONG")
+            self.answers.append(body)
+        return JSONResponse({"ok": True, "result": True})
 
     def _chat(self, wanted: Any) -> dict[str, Any]:
         for number, chat in self.chats.items():
@@ -123,6 +142,7 @@ class FakeTelegram:
         reply = body.get("reply_parameters")
         if reply and not reply.get("allow_sending_without_reply") and not self._find(chat["id"], reply["message_id"]):
             raise BadRequest("message to be replied not found")
+        _check_buttons(body)
         said = Said(chat["id"], len(self.messages) + 1, _read(body), body, [body["text"]])
         self.messages.append(said)
         return {"message_id": said.number, "date": 1_795_176_000, "chat": chat, "text": said.text}
@@ -131,11 +151,13 @@ class FakeTelegram:
         said = self._find(chat["id"], body.get("message_id"))
         if said is None:
             raise BadRequest("message to edit not found")
-        if said.texts[-1] == body["text"]:
+        _check_buttons(body)
+        if said.texts[-1] == body["text"] and said.body.get("reply_markup") == body.get("reply_markup"):
             raise BadRequest(
                 "message is not modified: specified new message content and reply markup are exactly the same"
             )
         said.text = _read(body)
+        said.body = {**body}  # what an edit does not name is gone: its buttons too
         said.texts.append(body["text"])
         return {"message_id": said.number, "date": 1_795_176_000, "chat": chat, "text": said.text}
 
@@ -146,6 +168,29 @@ class FakeTelegram:
 def _no(status: int, description: str, **parameters: Any) -> Response:
     more = {"parameters": parameters} if parameters else {}
     return JSONResponse({"ok": False, "error_code": status, "description": description, **more}, status)
+
+
+def _check_buttons(body: dict[str, Any]) -> None:
+    for row in body.get("reply_markup", {}).get("inline_keyboard", []):
+        for button in row:
+            if not 1 <= len(button["callback_data"].encode()) <= 64:
+                raise BadRequest("BUTTON_DATA_INVALID")
+            if not button["text"]:
+                raise BadRequest("can't parse inline keyboard button: Text must be non-empty")
+
+
+def pressed(data: str, said: Said, **changes: Any) -> bytes:
+    """The update that the Bot API posts when a button is pressed. `changes` replace keys of the query."""
+    query: dict[str, Any] = {
+        "id": "4382bfdwdsb323b2d9",
+        "from": {"id": 77, "is_bot": False, "first_name": "Kim", "last_name": "Min-ji", "username": "kim"},
+        "message": {"message_id": said.number, "date": 1_795_176_000, "chat": {"id": said.chat, "type": "group"}},
+        "chat_instance": "-3",
+        "data": data,
+        **changes,
+    }
+    kept = {key: value for key, value in query.items() if value is not None}
+    return json.dumps({"update_id": 1, "callback_query": kept}).encode()
 
 
 def _read(body: dict[str, Any]) -> str:

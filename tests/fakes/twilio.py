@@ -4,12 +4,16 @@ and limits. Error sentences repeat the phone number, as the real ones do."""
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import urllib.parse
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
+
+AUTH_TOKEN = "t0ken"
 
 _SENTENCES = {
     20003: "Authenticate",
@@ -19,6 +23,7 @@ _SENTENCES = {
     21211: "The 'To' number {to} is not a valid phone number.",
     21603: "A 'From' phone number is required.",
     21602: "Message body is required.",
+    21609: "Invalid 'StatusCallback' URL",
     21610: "Attempt to send to unsubscribed recipient {to}",
     21617: "The concatenated message body exceeds the 1600 character limit.",
     12100: "Document parse failure",
@@ -27,13 +32,16 @@ _SENTENCES = {
 
 @dataclass
 class FakeTwilio:
-    """`numbers`: what is answered for a number, as (HTTP status, code), one a call, then 201."""
+    """`numbers`: what is answered for a number, as (HTTP status, code), one a call, then 201. A field that is sent
+    several times stands in `sent` as its values with blanks between. `unreachable`: the beginning of addresses that
+    are refused for callbacks."""
 
     account: str = "AC0123456789abcdef0123456789abcdef"
     login: tuple[str, str] = ("AC0123456789abcdef0123456789abcdef", "t0ken")
     numbers: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     sent: list[dict[str, str]] = field(default_factory=list)
+    unreachable: str = "http://unreachable.example"
 
     @property
     def transport(self) -> httpx2.MockTransport:
@@ -50,7 +58,9 @@ class FakeTwilio:
         if request.method != "POST" or request.url.path not in (f"{root}/Messages.json", f"{root}/Calls.json"):
             return self._error(404, 20404)
         assert request.headers["content-type"] == "application/x-www-form-urlencoded"
-        form = dict(urllib.parse.parse_qsl(request.content.decode(), keep_blank_values=True, strict_parsing=True))
+        form: dict[str, str] = {}
+        for key, value in urllib.parse.parse_qsl(request.content.decode(), keep_blank_values=True, strict_parsing=True):
+            form[key] = f"{form[key]} {value}" if key in form else value
         wrong = self._wrong(form, calls=request.url.path.endswith("Calls.json"))
         if wrong is not None:
             return self._error(*wrong, to=form.get("To", ""))
@@ -70,6 +80,8 @@ class FakeTwilio:
         scripted = self.numbers.get(form.get("To", ""))
         if scripted:
             return scripted.pop(0)
+        if form.get("StatusCallback", "").startswith(self.unreachable):
+            return 400, 21609
         if not form.get("To", "").startswith("+"):
             return 400, 21211
         if "From" not in form and (calls or "MessagingServiceSid" not in form):
@@ -99,9 +111,17 @@ def _bad_twiml(document: str) -> tuple[int, int] | None:
         root = ET.fromstring(document)  # noqa: S314 - our own document, made a moment ago
     except ET.ParseError:
         return 400, 12100
-    verbs = {verb.tag for verb in root}
+    verbs = {verb.tag for verb in root.iter()} - {"Response"}
     return None if root.tag == "Response" and verbs <= {"Say", "Pause", "Gather"} else (400, 12100)
 
 
 def _basic(user: str, secret: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{secret}".encode()).decode()
+
+
+def signed(url: str, form: dict[str, str], auth_token: str = AUTH_TOKEN) -> tuple[bytes, dict[str, str]]:
+    """A callback as Twilio posts it: its body, and headers with the signature that its manual describes."""
+    words = url + "".join(name + form[name] for name in sorted(form))
+    made = base64.b64encode(hmac.new(auth_token.encode(), words.encode(), hashlib.sha1).digest()).decode()
+    headers = {"content-type": "application/x-www-form-urlencoded; charset=UTF-8", "x-twilio-signature": made}
+    return urllib.parse.urlencode(form).encode(), headers

@@ -7,7 +7,8 @@ from itertools import count
 from typing import Any
 
 from gateway.model import Alert, Change, Delivery, Event, Incident, Severity
-from gateway.rules.deciding import MOST_LIVING, Board, Rules, gathered
+from gateway.rules.deciding import Deciding, Known, Rules
+from gateway.rules.folding import MOST_LIVING, Board, gathered
 from tests.stage import NOON, routing
 
 ALL = {"name": "all", "to": ["team"]}
@@ -33,9 +34,15 @@ def an_alert(**changes: Any) -> Alert:
 def promised(
     on: Board, existing: Mapping[str, list[Delivery]] | None = None
 ) -> tuple[list[Change], dict[str, Delivery], set[str]]:
-    changes, deliveries, urgent = on.promise(existing or {}, NOON)
+    deciding = Deciding(on.rules, Known(deliveries=existing or {}), NOON, on.new_id)
+    for change, incident in on.changes:
+        deciding.decide(change, incident)
+    new, moved = on.settled(deciding.outcome)
+    on.new = {incident.id: incident for incident in new}
+    on.moved = {incident.id: incident for incident in moved}
+    deliveries = list(deciding.outcome.promises.values())
     assert len({(one.incident, one.channel) for one in deliveries}) == len(deliveries)
-    return changes, {one.channel: one for one in deliveries}, urgent
+    return deciding.outcome.changes, {one.channel: one for one in deliveries}, deciding.outcome.urgent
 
 
 def living(on: Board) -> Incident:

@@ -75,7 +75,7 @@ def test_an_incident_shows_every_public_field() -> None:
 
 def test_an_incident_hides_only_what_is_ours_alone() -> None:
     hidden = {field.name for field in fields(Incident)} - incident_json(INCIDENT).keys()
-    assert hidden == {"adapter", "revision", "momentary"}
+    assert hidden == {"adapter", "revision", "momentary", "fired_at", "firing_since", "moves"}
 
 
 def test_the_worst_is_never_below_the_newest() -> None:
@@ -122,6 +122,7 @@ def test_a_plan_says_of_each_route_whether_it_matched_or_what_it_missed() -> Non
             {"channel": "ops-slack", "at": "2026-11-20T10:00:00.000Z"},
             {"channel": "audit", "at": "2026-11-20T10:01:00.000Z"},
         ],
+        "holds": [],
         "configuration": "abc123",
     }
 

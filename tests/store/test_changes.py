@@ -66,6 +66,7 @@ async def test_the_story_has_each_decision_in_its_public_shape(store: Store) -> 
             {"channel": "team", "at": "2026-11-20T12:00:00.000Z"},
             {"channel": "late", "at": "2026-11-20T12:00:01.000Z"},
         ],
+        "holds": [],
         "configuration": "abc",
     }
 

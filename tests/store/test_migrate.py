@@ -16,11 +16,11 @@ from gateway.store.schema import HEAD
 
 SCRIPTS = Path(migrate.__file__).parent / "migrations"
 
-SECOND = """
+NEXT = """
 import sqlalchemy as sa
 from alembic import op
-revision = "0002"
-down_revision = "0001"
+revision = "9000"
+down_revision = "0002"
 def upgrade():
     op.add_column("events", sa.Column("size", sa.Integer()))
     op.create_table("sizes", sa.Column("id", sa.Text(), primary_key=True))
@@ -42,9 +42,9 @@ def steps(folder: Path, monkeypatch: pytest.MonkeyPatch, last: str = "") -> None
     """A version of the program that has one step more."""
     scripts = folder / "migrations"
     shutil.copytree(SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "0002_second.py").write_text(SECOND.format(last=last))
+    (scripts / "versions" / "9000_next.py").write_text(NEXT.format(last=last))
     monkeypatch.setattr(migrate, "_SCRIPTS", scripts)
-    monkeypatch.setattr(engine, "HEAD", "0002")
+    monkeypatch.setattr(engine, "HEAD", "9000")
 
 
 def query(path: Path, sql: str) -> list[tuple[Any, ...]]:
@@ -56,8 +56,8 @@ def test_an_older_file_is_copied_and_upgraded(path: Path, monkeypatch: pytest.Mo
     steps(path.parent, monkeypatch)
     engine.prepare(path)
     assert query(path, "SELECT id, size FROM events") == [("e1", None)]
-    assert query(path, "SELECT version_num FROM alembic_version") == [("0002",)]
-    backup = path.with_name("t.db.before-0001")
+    assert query(path, "SELECT version_num FROM alembic_version") == [("9000",)]
+    backup = path.with_name("t.db.before-0002")
     assert query(backup, "SELECT id FROM events") == [("e1",)]
     assert query(backup, "SELECT version_num FROM alembic_version") == [(HEAD,)]
 
@@ -74,7 +74,7 @@ def test_an_upgrade_that_breaks_in_the_midst_leaves_the_file_as_it_was_and_can_b
     shutil.rmtree(path.parent / "migrations")
     steps(path.parent, monkeypatch)
     engine.prepare(path)
-    assert query(path, "SELECT version_num FROM alembic_version") == [("0002",)]
+    assert query(path, "SELECT version_num FROM alembic_version") == [("9000",)]
 
 
 def test_a_newer_file_is_refused_and_left_alone(path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.house import GENERIC, Running, by_token, running
+from tests.house import GENERIC, Running, by_token, counted, running
 
 PATH = "/api/v1/alerts"
 KEY = b"a key of twenty-four byt"
@@ -190,6 +190,14 @@ async def test_it_belongs_to_the_source_whose_credential_fits(
 ) -> None:
     event = (await post(many, {"title": "x"}, headers)).json()["events"][0]
     assert (await many.get(f"events/{event}"))["source"] == source
+
+
+async def test_it_is_counted_which_credential_was_shown(many: Running) -> None:
+    shown = {("second", "token.1"): by_token("tkn-second-new"), ("open", "none"): {}}
+    for (source, place), headers in shown.items():
+        before = counted("tocsin_credentials_used_total", source=source, place=place)
+        await post(many, {"title": "x"}, headers)
+        assert counted("tocsin_credentials_used_total", source=source, place=place) == before + 1
 
 
 async def test_a_standard_webhooks_signature_is_a_credential_and_its_id_a_key(many: Running) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
+from gateway import config
 from gateway.fields import read_network
 from gateway.web import auth
-from tests.house import ROUTING, Running, by_token, running
+from tests.house import ROUTING, Running, by_github, by_sentry, by_token, running
 
 ADMIN = "admin-token-0001"
 METRICS = "metrics-token-0001"
@@ -162,6 +164,16 @@ async def test_a_metrics_token_alone_leaves_this_machine_its_rights(tmp_path: Pa
 
 # --- clients behind proxies ---------------------------------------------------------------------------
 
+ROTATING = """
+sources:
+  github: {adapter: github, secret: [first-1, second-2]}
+  sentry: {adapter: sentry, secret: [first-1, second-2]}
+  hetrix: {adapter: hetrixtools, token: [first-1, second-2]}
+channels:
+  terminal: {kind: screen}
+routes:
+  - {name: all, match: {}, to: [terminal]}
+"""
 WALLED = """
 trusted_proxies: [10.0.0.0/8, "fd00::/8"]
 sources:
@@ -219,6 +231,36 @@ def test_a_token_fits_only_as_a_whole() -> None:
     assert not auth.fits(["on", "onee", "", "ONE"], wanted)
     assert not auth.fits([], wanted)
     assert not auth.fits(["one"], [])
+
+
+def test_every_credential_of_a_list_is_compared_in_constant_time_whichever_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, body = tmp_path / "routing.yaml", b"{}"
+    path.write_text(ROTATING)
+    sources = config.load(path, {}).sources
+    compared: list[tuple[object, object]] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return genuine(one, other)
+
+    genuine = hmac.compare_digest
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    for name, headers in (
+        ("github", lambda secret: by_github(body, secret=secret)),
+        ("sentry", lambda secret: by_sentry(body, secret=secret)),
+        ("hetrix", by_token),
+    ):
+        comparisons = set()
+        for credential, place in (("first-1", "0"), ("second-2", "1"), ("third-3", "")):
+            compared.clear()
+            said = auth.authentic(sources[name], headers(credential), "", body, 0)
+            assert said.rpartition(".")[2] == place
+            comparisons.add(len(compared))
+            assert all(isinstance(side, bytes) for pair in compared for side in pair)
+        assert len(comparisons) == 1
+        assert min(comparisons) >= 2
 
 
 def test_lone_surrogates_and_odd_bytes_are_tokens_that_fit_nothing() -> None:

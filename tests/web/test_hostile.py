@@ -435,6 +435,7 @@ async def test_no_request_is_a_fault_of_ours_and_what_was_taken_is_kept(tmp_path
     assert "Traceback" not in gateway.log
     assert '"level": "error"' not in gateway.log
     assert "\x1b" not in gateway.log
+    assert all(json.loads(line)["event"] for line in gateway.log.rstrip("\n").split("\n")), "a line was broken in two"
 
 
 async def test_a_flood_of_refusals_is_a_few_lines_and_a_count(tmp_path: Path) -> None:

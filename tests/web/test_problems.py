@@ -24,6 +24,18 @@ async def house(tmp_path: Path) -> AsyncIterator[Running]:
         yield house
 
 
+STRICT = """
+sources:
+  walled: {adapter: generic, token: tkn-walled, allow_from: [192.0.2.0/24]}
+  limited: {adapter: generic, token: tkn-limited, limit: 1/h}
+  zipped: {adapter: generic, token: tkn-zipped, gzip: true}
+channels:
+  terminal: {kind: screen}
+routes:
+  - {name: all, match: {}, to: [terminal]}
+"""
+
+
 def counted(reason: str) -> float:
     return REGISTRY.get_sample_value("tocsin_requests_refused_total", {"reason": reason}) or 0.0
 
@@ -118,6 +130,36 @@ async def test_every_refusal_is_one_line_with_its_reason_and_one_count(house: Ru
         assert (line["reason"], line["status"], line["client"]) == (reason, status, "127.0.0.1")
         assert line["source"] in ("", "generic")
         assert counted(reason) == before + 1
+
+
+async def test_what_has_a_good_credential_and_is_refused_is_one_line_and_one_count_too(tmp_path: Path) -> None:
+    async with running(tmp_path, STRICT) as house:
+        packed = by_token("tkn-zipped", **{"content-encoding": "gzip"})
+        limited = by_token("tkn-limited")
+        assert (await house.post("limited", {"title": "x"}, limited)).status_code == 202
+        await house.told()
+        await asyncio.sleep(1.1)  # the lines of this second may be spent
+        for reason, status, source, path, body, headers in (
+            ("address_not_allowed", 403, "walled", "/webhooks/walled", b"{}", by_token("tkn-walled")),
+            ("over_limit", 429, "limited", "/webhooks/limited", b"{}", limited),
+            ("not_gzip", 400, "zipped", "/webhooks/zipped", b"{}", packed),
+            ("over_limit", 429, "", "/api/v1/alerts", b'{"title": "x"}', limited),
+            ("bad_field", 422, "", "/api/v1/alerts", b'{"severity": "x"}', by_token("tkn-zipped")),
+            ("bad_credential", 401, "", "/api/v1/alerts", b"{}", by_token("wrong")),
+        ):
+            before = counted(reason)
+            with capture_logs() as lines:
+                assert (await house.client.post(path, content=body, headers=headers)).status_code == status
+            (line,) = [line for line in lines if line["log_level"] != "debug"]
+            assert (line["event"], line["reason"], line["source"]) == ("request refused", reason, source)
+            assert counted(reason) == before + 1
+        async with house.nobody_writes():
+            before = counted("store")
+            with capture_logs() as lines:
+                assert (await house.post("zipped", b"{}", by_token("tkn-zipped"))).status_code == 503
+        assert [line["reason"] for line in lines if line["event"] == "request refused"] == ["store"]
+        assert counted("store") == before + 1
+        assert len(await house.events()) == 1
 
 
 def test_under_a_flood_ten_lines_a_second_are_written_and_the_rest_counted() -> None:

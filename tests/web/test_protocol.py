@@ -295,6 +295,12 @@ async def test_a_413_is_told_while_chunks_still_come(port: int) -> None:
 # --- the many -----------------------------------------------------------------------------------------
 
 
+def test_the_figures_are_those_that_are_promised() -> None:
+    figures = (GatewayProtocol.most, GatewayProtocol.most_an_address, GatewayProtocol.receipt_seconds)
+    assert figures == (512, 64, 10.0)
+    assert (GatewayProtocol.most_header_bytes, GatewayProtocol.most_headers) == (32 * 1024, 500)
+
+
 async def full(port: int) -> bool:
     """Whether the next connection is turned away, with a reason."""
     async with connected(port) as wire:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -26,6 +27,7 @@ from tests.house import (
     by_github,
     by_sentry,
     by_token,
+    counted,
     running,
     until,
 )
@@ -356,6 +358,16 @@ async def test_over_the_limit_is_the_last_thing_to_be_refused(many: Running, fau
     assert (await many.post("small", b"{}", by_token("tkn-small"))).status_code == 429
 
 
+@pytest.mark.parametrize(
+    ("source", "body", "credential"), [("walled", b"{}", "tkn-walled"), ("walled", b" " * 2_000_000, "wrong")]
+)
+async def test_an_address_that_may_not_send_is_told_that_alone(
+    many: Running, source: str, body: bytes, credential: str
+) -> None:
+    refused(await many.post(source, body, by_token(credential)), 403, "address_not_allowed")
+    assert (await many.client.request("PUT", f"/webhooks/{source}")).status_code == 405
+
+
 async def test_the_wrong_type_is_told_before_broken_gzip(many: Running) -> None:
     headers = by_token("tkn-new", **{"content-encoding": "gzip", "content-type": "image/png"})
     assert (await many.post("tokens", b"no gzip", headers)).status_code == 415
@@ -388,6 +400,25 @@ async def test_while_a_credential_rotates_old_and_new_both_fit(many: Running) ->
         assert (await many.post("rotating", body, by_github(body, secret=secret))).status_code == status
     for token, status in {"tkn-old": 202, "tkn-new": 202, "tkn-older": 401}.items():
         assert (await many.post("tokens", body, by_token(token))).status_code == status
+
+
+async def test_it_is_counted_which_credential_of_a_list_is_still_in_use(many: Running) -> None:
+    body = b'{"a": 1}'
+
+    def used(source: str, *places: str) -> list[float]:
+        return [counted("tocsin_credentials_used_total", source=source, place=place) for place in places]
+
+    before = used("rotating", "secret.0", "secret.1") + used("tokens", "token.0", "token.1") + used("open", "none")
+    for secret, times in {"old-secret": 1, "new-secret": 2, "older-secret": 3}.items():
+        for _ in range(times):
+            await many.post("rotating", body, by_github(body, secret=secret))
+    for token, times in {"tkn-old": 2, "tkn-new": 1, "tkn-older": 3}.items():
+        for _ in range(times):
+            await many.post("tokens", body, by_token(token))
+    await many.post("open", body)
+    after = used("rotating", "secret.0", "secret.1") + used("tokens", "token.0", "token.1") + used("open", "none")
+    assert [now - was for was, now in zip(before, after, strict=True)] == [1, 2, 2, 1, 1]
+    assert used("rotating", "", "none") + used("tokens", "", "none") == [0, 0, 0, 0]
 
 
 async def test_a_token_may_stand_in_either_header_or_in_the_path(house: Running) -> None:
@@ -583,8 +614,31 @@ async def test_what_was_refused_is_nowhere_in_the_database(many: Running) -> Non
         assert (await many.post(path, body, headers)).status_code >= 400
     refused(await many.post("tokens", body + b"{", by_token("tkn-new")), 400, "not_json")
     refused(await many.post("tokens", body + b" " * 70_000, by_token("tkn-new")), 413, "too_large")
+    for faulty, headers, status in (
+        (b'{"title": "x", "no-such-field": "refused-canary-5512"}', by_token("tkn-new"), 422),
+        (body + b"{", by_token("tkn-new"), 400),
+    ):
+        assert (await many.client.post("/api/v1/alerts", content=faulty, headers=headers)).status_code == status
     assert await many.events() == []
+    while (answer := await many.post("limited", {"title": "x"}, by_token("tkn-limited"))).status_code != 429:
+        assert answer.status_code == 202
+    late = by_token("tkn-limited", **{"idempotency-key": "refused-canary-5512"})
+    refused(await many.post("limited", body, late), 429, "over_limit")
     assert b"canary-5512" not in many.on_disk()
+
+
+async def test_no_name_that_a_stranger_gives_becomes_a_file(house: Running, tmp_path: Path) -> None:
+    for name in ("../canary-4471", "/tmp/canary-4471", "..\\canary-4471", "%2e%2e%2fcanary-4471", "canary-4471\0.txt"):
+        files = [{"filename": name, "path": name, "url": f"file://{name}", "content": "eA=="}]
+        await house.alert(
+            name, fingerprint=name, fields={"attachments": files, "filename": name}, labels={"file": name}
+        )
+        body = json.dumps({"title": name, "attachments": files, "filename": name}).encode()
+        disposition = f'attachment; filename="{name[:9]}"'
+        assert (await house.post("generic", body, {**GENERIC, "content-disposition": disposition})).status_code == 202
+    await house.told()
+    own = {house.routing.name, *(f"{house.database.name}{tail}" for tail in ("", "-wal", "-shm", ".lock"))}
+    assert {name for _, folders, files in os.walk(tmp_path) for name in (*folders, *files)} <= own
 
 
 async def test_credentials_are_neither_stored_nor_shown(house: Running) -> None:

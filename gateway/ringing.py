@@ -1,0 +1,177 @@
+"""What happens when a timer fires: one transaction takes what is due, looks at how things stand now, and decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from gateway.carrying import Moving
+from gateway.contracts import Ledger
+from gateway.model import GATEWAY, Because, Change, Incident, Millis, Plan, Severity, Target, Timer, What
+from gateway.rules import own
+from gateway.rules.acting import moved_by_us
+from gateway.rules.deciding import Deciding
+from gateway.rules.escalation import EscalationSettings, due
+from gateway.rules.lifecycle import resolved
+from gateway.rules.phrases import duration
+from gateway.rules.routing import DEFAULT, step
+from gateway.telemetry import CHANGED, FIRED, logger
+
+log = logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """How many timers fired, and the channels that have something to say now. `next_due`: when the next will."""
+
+    fired: int = 0
+    channels: frozenset[str] = frozenset()
+    next_due: Millis | None = None
+
+
+async def ring(ledger: Ledger, moving: Moving, most: int) -> Rung:
+    """Take what is due, at most so many, and act on it."""
+    taken = await ledger.timers.due(moving.now, most)
+    if not taken:
+        return Rung(next_due=await ledger.timers.next_due())
+    for timer in taken:
+        FIRED.labels(timer.kind).inc()
+        if timer.kind == "silence":
+            await end_silence(ledger, moving, timer.subject)
+    incidents = await ledger.incidents.by_id({timer.subject for timer in taken if timer.kind != "silence"})
+    ringing = Ringing(moving, await moving.deciding(ledger, incidents.values()), incidents)
+    for timer in taken:
+        if timer.subject in incidents:
+            ringing.ring(timer)
+    channels = await moving.carry_out(ledger, ringing.deciding)
+    for change in ringing.deciding.outcome.changes:
+        CHANGED.labels(change.what).inc()
+        told = [target.channel for target in change.decision.targets] if change.decision else []
+        log.info("incident changed", incident=change.incident, what=change.what, by=change.by, to=told)
+    return Rung(len(taken), channels)
+
+
+async def end_silence(ledger: Ledger, moving: Moving, silence: str) -> None:
+    """What it hid is looked at again, and if it hid something critical, it says so."""
+    await ledger.timers.hasten("unmute", [f"silence {silence}"], moving.now)
+    known = await ledger.quiet.silence(silence)
+    hidden = await ledger.digests.everyone(silence, 1_000)
+    if known is not None and hidden:
+        await ledger.inbox.add(own.silence_ended(known, hidden, moving.new_id(), moving.now))
+
+
+class Ringing:
+    """`incidents` as the store has them; those that this ringing has moved are in the deciding's outcome."""
+
+    def __init__(self, moving: Moving, deciding: Deciding, incidents: Mapping[str, Incident]) -> None:
+        self.deciding = deciding
+        self._rules = moving.rules
+        self._now = moving.now
+        self._new_id: Callable[[], str] = moving.new_id
+        self._incidents = incidents
+
+    def ring(self, timer: Timer) -> None:
+        incident = self.deciding.outcome.incidents.get(timer.subject) or self._incidents[timer.subject]
+        match timer.kind:
+            case "tell" | "escalate" | "repeat":
+                self._call(timer, incident)
+            case "unmute":
+                self._unmute(incident)
+            case "expire":
+                self._expire(timer, incident)
+            case "steady":
+                self._steady(timer, incident)
+            case "silence":
+                pass
+            case _:
+                assert_never(timer.kind)
+
+    def _call(self, timer: Timer, incident: Incident) -> None:
+        """Somebody is to hear, if it is still open and nothing hides it now."""
+        if incident.state != "open":
+            return
+        hold = self.deciding.hold_on(incident)
+        if hold is not None:
+            moved, change = self._moved(incident, "muted", "")
+            self.deciding.mute(change, moved, hold)
+        elif timer.kind == "tell":
+            self.deciding.tell(incident, self._target(timer))
+        elif timer.kind == "repeat":
+            moved, change = self._moved(incident, "reminded", "")
+            self.deciding.decide(change, moved, self._plan(self._target(timer)))
+        else:
+            self._escalate(timer, incident)
+
+    def _escalate(self, timer: Timer, incident: Incident) -> None:
+        settings = self._rules.routing.escalations.get(timer.name)
+        number, since = int(timer.about["number"]), int(timer.about["since"])
+        if settings is None or due(settings, number + 1) is None:
+            why = "no step of it was acknowledged" if settings is not None else "it is not in the file any more"
+            self._unanswered(timer, incident, why)
+            return
+        rounds, at = divmod(number, len(settings.steps))
+        again = f", round {rounds + 1}" if rounds else ""
+        note = f"{timer.name}: step {at + 1} of {len(settings.steps)}{again}"
+        moved, change = self._moved(incident, "escalated", note)
+        to = settings.steps[at].to
+        planned = step(
+            to, str(timer.about["route"]), moved, self._rules.routing, self._now, self.deciding.known.overrides
+        )
+        self.deciding.decide(change, moved, planned)
+        self._arm_next(timer, settings, number + 1, since)
+
+    def _arm_next(self, timer: Timer, settings: EscalationSettings, number: int, since: Millis) -> None:
+        after = due(settings, number)
+        if after is not None:
+            self.deciding.arm(replace(timer, due_at=since + after, about={**timer.about, "number": number}))
+
+    def _unanswered(self, timer: Timer, incident: Incident, why: str) -> None:
+        """Nobody was reached: the incident says so, loudly, on the default channels."""
+        moved, change = self._moved(incident, "unanswered", f"{timer.name}: {why}")
+        routing = self._rules.routing
+        planned = step(routing.default, DEFAULT, moved, routing, self._now, self.deciding.known.overrides)
+        self.deciding.decide(change, moved, replace(planned, started=()))
+        log.error("incident unanswered", incident=incident.id, escalation=timer.name, to=list(routing.default))
+
+    def _unmute(self, incident: Incident) -> None:
+        if incident.state == "resolved":
+            return
+        hold = self.deciding.hold_on(incident)
+        if hold is not None:
+            self.deciding.still_muted(incident, hold)
+            return
+        moved, change = self._moved(incident, "unmuted", incident.muted_by)
+        self.deciding.decide(change, replace(moved, muted_by=""))
+
+    def _expire(self, timer: Timer, incident: Incident) -> None:
+        """Close what has been silent for so long, by the rules of now; look again where it has fired since."""
+        lasts = self.deciding.lasts(incident)
+        if incident.state == "resolved" or lasts is None:
+            return
+        over_at = max(incident.fired_at, incident.firing_since) + lasts
+        if over_at > self._now:
+            self.deciding.arm(replace(timer, due_at=over_at))
+            return
+        moved, change = self._moved(incident, "resolved", f"expired: silent for {duration(lasts)}")
+        self.deciding.decide(replace(change, state="resolved"), resolved(moved, self._now))
+
+    def _steady(self, timer: Timer, incident: Incident) -> None:
+        if incident.muted_by and incident.state != "resolved":
+            return
+        moved, change = self._moved(incident, "steadied", "")
+        self.deciding.decide(change, moved, self._plan(self._target(timer)))
+        if incident.severity >= Severity.CRITICAL:
+            self.deciding.outcome.urgent.add(incident.id)
+
+    def _moved(self, incident: Incident, what: What, note: str) -> tuple[Incident, Change]:
+        return moved_by_us(incident, what, self._now, self._new_id, GATEWAY, note)
+
+    def _target(self, timer: Timer) -> Target:
+        about = timer.about
+        return Target(
+            timer.name, str(about.get("route", "")), 0, str(about.get("person", "")), str(about.get("asked", ""))
+        )
+
+    def _plan(self, target: Target) -> Plan:
+        return Plan((target,), (Because(target.route),), self._rules.routing.configuration)

@@ -1,0 +1,90 @@
+"""What a person does to an incident: acknowledge, resolve, reopen, note, assign. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from gateway.errors import Conflict
+from gateway.model import Act, Change, Incident, Millis, What
+from gateway.rules.lifecycle import reopened, resolved
+from gateway.rules.phrases import instant
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """The incident as it is now, and how that came about; None where it was so already."""
+
+    incident: Incident
+    change: Change | None
+
+
+def act(incident: Incident, wish: Act, at: Millis, new_id: Callable[[], str]) -> Acted:
+    """Raises Conflict, in a sentence for whoever acts, where somebody was first or it is over."""
+    match wish.verb:
+        case "acknowledge":
+            return _acknowledged(incident, wish, at, new_id)
+        case "resolve":
+            if incident.state == "resolved":
+                return Acted(incident, None)
+            return _moved(resolved(_touched(incident, at), at), wish, "resolved", new_id)
+        case "reopen":
+            if incident.state == "open":
+                return Acted(incident, None)
+            return _moved(reopened(_touched(incident, at), at), wish, "reopened", new_id)
+        case "note":
+            return _moved(_touched(incident, at), wish, "noted", new_id)
+        case "assign":
+            if incident.assigned_to == wish.person:
+                return Acted(incident, None)
+            assigned = replace(_touched(incident, at), assigned_to=wish.person)
+            return _moved(assigned, wish, "assigned", new_id, note=wish.note or f"to {wish.person}")
+        case "silence":
+            return Acted(incident, None)  # a wish of its own: it moves what it covers
+        case _:
+            assert_never(wish.verb)
+
+
+def _acknowledged(incident: Incident, wish: Act, at: Millis, new_id: Callable[[], str]) -> Acted:
+    name = f"#{incident.number}"
+    if incident.state == "resolved":
+        raise Conflict(f"{name} is resolved already; there is nothing to acknowledge.")
+    if incident.state == "acknowledged" and incident.acknowledged_by == wish.by:
+        return Acted(incident, None)
+    if incident.state == "acknowledged":
+        when = f", at {instant(incident.acknowledged_at)}" if incident.acknowledged_at is not None else ""
+        raise Conflict(f"{name} was acknowledged by {incident.acknowledged_by} first{when}.")
+    moved = replace(_touched(incident, at), state="acknowledged", acknowledged_at=at, acknowledged_by=wish.by)
+    return _moved(moved, wish, "acknowledged", new_id)
+
+
+def _touched(incident: Incident, at: Millis) -> Incident:
+    return replace(incident, revision=incident.revision + 1, updated_at=max(at, incident.updated_at))
+
+
+def _moved(incident: Incident, wish: Act, what: What, new_id: Callable[[], str], note: str | None = None) -> Acted:
+    change = Change(
+        id=new_id(),
+        incident=incident.id,
+        revision=incident.revision,
+        at=incident.updated_at,
+        what=what,
+        state=incident.state,
+        severity=incident.severity,
+        by=wish.by,
+        note=wish.note if note is None else note,
+        via=wish.via,
+    )
+    return Acted(incident, change)
+
+
+def moved_by_us(
+    incident: Incident, what: What, at: Millis, new_id: Callable[[], str], by: str, note: str = ""
+) -> tuple[Incident, Change]:
+    """The gateway moves an incident without changing how it stands: it is told again, muted, escalated …"""
+    moved = _touched(incident, at)
+    change = Change(
+        new_id(), incident.id, moved.revision, moved.updated_at, what, moved.state, moved.severity, by, note
+    )
+    return moved, change

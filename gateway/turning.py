@@ -1,0 +1,187 @@
+"""One lane's turn, inside one transaction: settle what was said, keep to the storm budget, claim what is due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+
+from gateway.contracts import Attempt, Ledger
+from gateway.model import Delivery, Digest, Millis, Severity
+from gateway.rules.budget import Budget, Room, may_grow, room
+from gateway.rules.deciding import Rules
+from gateway.rules.digesting import face
+from gateway.rules.quieting import digest_due
+from gateway.settling import Claim, Outlet, Said, Settling
+from gateway.telemetry import HELD, logger
+
+log = logger()
+
+LEASE_BEYOND_PATIENCE: Millis = 30_000
+ABSORBED_AT_ONCE = 500
+NAMED = 10
+"""Incidents that a digest's message names."""
+GATHERING: Millis = 5_000
+"""How long a summary of what is not critical waits for more of it before it is said first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a lane has to say now; if nothing, when its next delivery is due (None: none waits)."""
+
+    claims: tuple[Claim, ...] = ()
+    next_due: Millis | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turning:
+    """The tools of one turn. `ringing`: messages under way that are not settled yet."""
+
+    outlet: Outlet
+    rules: Rules
+    now: Millis
+    new_id: Callable[[], str]
+    ringing: int = 0
+
+    async def turn(
+        self, ledger: Ledger, settling: Settling, said: Sequence[Said], most: int, *, recovered: bool
+    ) -> Turn:
+        if said:
+            await settling.settle(ledger, said)
+        if recovered:
+            await ledger.outbox.wake(self.outlet.name)
+        left = await self._keep_budget(ledger) if self.outlet.budget is not None else None
+        if not most:
+            return Turn()
+        lease = self.outlet.patience + LEASE_BEYOND_PATIENCE
+        allowed = most if left is None else min(most, left.plain or 1)
+        claimed = await ledger.outbox.claim(self.outlet.name, self.now, lease, allowed)
+        if not claimed:
+            return Turn(next_due=await ledger.outbox.next_due(self.outlet.name))
+        return Turn(await self._claims(ledger, settling, claimed, left))
+
+    async def _claims(
+        self, ledger: Ledger, settling: Settling, claimed: Sequence[Delivery], left: Room | None
+    ) -> tuple[Claim, ...]:
+        """Everything that the messages are composed of."""
+        alone = [delivery for delivery in claimed if not delivery.is_digest]
+        ids = {delivery.incident for delivery in alone}
+        incidents = await ledger.incidents.by_id(ids)
+        gathered = await ledger.digests.gathered({d.incident for d in claimed if d.is_digest}, NAMED)
+        history = await ledger.changes.of({delivery.incident: delivery.said for delivery in alone}) if alone else {}
+        links = await self._links(ledger, ids) if self.outlet.wants_links else {}
+        buried = [(d, incidents[d.incident]) for d in alone if d.state == "failed"]
+        await settling.tell_buried(ledger, buried)
+        claims = []
+        for delivery in claimed:
+            if delivery.state != "waiting":
+                continue
+            if delivery.is_digest:
+                known = gathered[delivery.incident]
+                if await self._may_say(ledger, delivery, known.digest):
+                    claims.append(Claim(delivery, face(known), (), {}, known))
+                continue
+            since = tuple(change for change in history[delivery.incident] if change.revision >= delivery.said)
+            incident = incidents[delivery.incident]
+            hushed = left is not None and not left.plain and not (left.extra and _critical(incident.severity))
+            found = links.get(delivery.incident, {})
+            claims.append(
+                Claim(delivery, incident, since, found, hushed=hushed, extra=left is not None and not left.plain)
+            )
+        return tuple(claims)
+
+    async def _may_say(self, ledger: Ledger, delivery: Delivery, digest: Digest) -> bool:
+        """Whether the budget has room for a digest's message. Where it has none, mere growth waits for the oldest of
+        the window to be forgotten; an edit rings for nobody, and needs no room."""
+        budget, name = self.outlet.budget, self.outlet.name
+        grows = delivery.said and digest.worst <= (delivery.said_severity or Severity.INFO) and not digest.closed
+        if budget is None or self.outlet.channel.edits or not grows:
+            return True
+        spent = await ledger.digests.spent(name, self.now - budget.window)
+        if not spent or may_grow(budget, spent, self.ringing, digest.worst):
+            return True
+        await ledger.outbox.release([delivery.id])
+        await ledger.outbox.promise([replace(delivery, due_at=spent[0][0] + budget.window)], [])
+        return False
+
+    async def _links(self, ledger: Ledger, incidents: Collection[str]) -> dict[str, dict[str, str]]:
+        """Where other channels hold these incidents, by kind of channel: {"slack": url}."""
+        kinds = self.rules.kinds
+        found: dict[str, dict[str, str]] = {}
+        for incident, deliveries in (await ledger.outbox.of(incidents)).items():
+            for delivery in deliveries:
+                link = delivery.ref.get("permalink")
+                if isinstance(link, str) and delivery.channel in kinds:
+                    found.setdefault(incident, {}).setdefault(kinds[delivery.channel], link)
+        return found
+
+    # --- the storm budget ---------------------------------------------------------------------------------
+
+    async def _keep_budget(self, ledger: Ledger) -> Room:
+        """How many messages may still ring; what may not is put into the channel's summary."""
+        budget: Budget = self.outlet.budget  # type: ignore[assignment]  # the caller has looked
+        name, edits = self.outlet.name, self.outlet.channel.edits
+        spent = await ledger.digests.spent(name, self.now - budget.window)
+        summary = (await ledger.digests.open_by_key([_key(name)])).get(_key(name))
+        if summary is not None and self.now - summary.opened_at > budget.window and summary.open == 0:
+            summary = None
+        left = room(budget, spent, self.ringing, summary.worst if summary is not None else None)
+        if left.plain:
+            return left
+        held = await ledger.outbox.held(name, self.now, ABSORBED_AT_ONCE, urgent=not left.extra, heard_too=not edits)
+        if held:
+            await self._absorb(ledger, held, summary, budget)
+        return left
+
+    async def _absorb(self, ledger: Ledger, held: Sequence[Delivery], summary: Digest | None, budget: Budget) -> None:
+        incidents = await ledger.incidents.by_id({delivery.incident for delivery in held})
+        fresh = summary is None
+        if summary is None:
+            summary = Digest(self.new_id(), "storm", _key(self.outlet.name), "", "", self.now, self.now, 0)
+        known = await ledger.digests.of(incidents)
+        joining = [
+            one for one in incidents.values() if summary.id not in {digest.id for digest in known.get(one.id, ())}
+        ]
+        worst = max((one.severity for one in incidents.values()), default=Severity.INFO)
+        grown = replace(
+            summary,
+            revision=summary.revision + 1,
+            updated_at=self.now,
+            worst=max(summary.worst, worst),
+            members=summary.members + len(joining),
+            open=summary.open + sum(one.state != "resolved" for one in joining),
+            closed=False,
+        )
+        await ledger.digests.save([grown], {(grown.id, one.id) for one in joining})
+        reason = f"the budget of {budget} is used up: told in summary {grown.id}"
+        await ledger.outbox.absorb(held, grown.id, [self._held(one, reason) for one in held])
+        await self._promise(ledger, grown, None if fresh else summary)
+        HELD.labels(self.outlet.name).inc(len(held))
+        log.info("messages held by budget", channel=self.outlet.name, count=len(held), summary=grown.id)
+
+    async def _promise(self, ledger: Ledger, grown: Digest, before: Digest | None) -> None:
+        """The summary has something to say: at once where it pages, else when more of it has come."""
+        pages = grown.worst >= Severity.CRITICAL and (before is None or grown.worst > before.worst)
+        found = (await ledger.outbox.of([grown.id])).get(grown.id, [])
+        standing = found[0] if found else None
+        due = digest_due(
+            "worse" if pages else "more",
+            standing,
+            self.now if pages else grown.opened_at + GATHERING,
+            self.now,
+            edits=self.outlet.channel.edits,
+        )
+        if standing is None:
+            standing = Delivery(self.new_id(), grown.id, self.outlet.name, grown.revision, self.now, is_digest=True)
+        promised = replace(standing, wanted=grown.revision, promised_at=self.now, due_at=due, state="waiting")
+        await ledger.outbox.promise([promised], [grown.id] if grown.worst >= Severity.CRITICAL else [])
+
+    def _held(self, delivery: Delivery, reason: str) -> Attempt:
+        return Attempt(self.new_id(), delivery.id, self.now, delivery.wanted, "held", reason)
+
+
+def _key(channel: str) -> str:
+    return f"storm {channel}"
+
+
+def _critical(severity: Severity) -> bool:
+    return severity >= Severity.CRITICAL

@@ -1,0 +1,394 @@
+"""Quiet: what is put off, kept back, gathered or muted, told as stories in which the clock is pushed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gateway.fields import Rate
+from gateway.model import GATEWAY, Severity, Silence
+from tests.stage import HOUR, MINUTE, House, Team, stage
+
+CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
+SECOND = 1_000
+
+
+def occasions(house: House, name: str = "team") -> list[str]:
+    return [message.occasion for message in house.teams[name].heard]
+
+
+def route(**keys: Any) -> dict[str, Any]:
+    return {"name": "all", "to": ["team"], **keys}
+
+
+async def resolve(house: House, title: str = "disk", **fields: Any) -> None:
+    await house.alert(title, status="resolved", **fields)
+
+
+# --- only_after ---------------------------------------------------------------------------------------
+
+
+async def test_what_is_over_before_only_after_has_passed_is_told_to_nobody(tmp_path: Path) -> None:
+    async with stage(tmp_path, route(only_after="2m")) as house:
+        await house.alert()
+        await house.passes(MINUTE)
+        await resolve(house)
+        await house.passes(HOUR)
+        assert house.said("team") == []
+        opened = (await house.decisions())[0]
+        assert opened["holds"][0]["kind"] == "only_after"
+        assert opened["targets"] == [{"channel": "team", "at": "2026-11-20T12:02:00.000Z"}]
+
+
+async def test_what_still_fires_after_only_after_is_told_then_and_not_before(tmp_path: Path) -> None:
+    async with stage(tmp_path, route(only_after="2m")) as house:
+        await house.alert()
+        await house.passes(2 * MINUTE - 1)
+        assert house.said("team") == []
+        await house.passes(1)
+        assert house.said("team") == [("opened", "disk")]
+
+
+async def test_what_gets_worse_while_it_is_put_off_is_still_told_at_the_same_time(tmp_path: Path) -> None:
+    async with stage(tmp_path, route(only_after="2m")) as house:
+        await house.alert(severity=WARNING)
+        await house.passes(MINUTE)
+        await house.alert(severity=CRITICAL)
+        await house.passes(MINUTE)
+        assert [(m.occasion, m.incident.severity) for m in house.teams["team"].heard] == [("opened", CRITICAL)]
+
+
+# --- cooldown -----------------------------------------------------------------------------------------
+
+
+async def test_within_the_cooldown_a_problem_that_comes_back_says_nothing_until_it_is_over(tmp_path: Path) -> None:
+    async with stage(tmp_path, route(cooldown="5m")) as house:
+        await house.alert()
+        await house.passes(SECOND)
+        await resolve(house)
+        await house.passes(SECOND)
+        await house.alert()
+        await house.passes(MINUTE)
+        assert occasions(house) == ["opened", "resolved"]
+        await house.passes(5 * MINUTE)
+        assert occasions(house) == ["opened", "resolved", "reopened"]
+
+
+async def test_within_the_cooldown_a_worse_one_speaks_and_so_does_its_end(tmp_path: Path) -> None:
+    async with stage(tmp_path, route(cooldown="1h")) as house:
+        await house.alert(severity=WARNING)
+        await house.passes(SECOND)
+        await house.alert(severity=CRITICAL)
+        await house.passes(SECOND)
+        await resolve(house)
+        await house.passes(SECOND)
+        assert occasions(house) == ["opened", "worsened", "resolved"]
+
+
+# --- repeat_every -------------------------------------------------------------------------------------
+
+
+async def test_an_open_problem_is_said_again_until_somebody_acknowledges(tmp_path: Path) -> None:
+    async with stage(tmp_path, route(repeat_every="1h")) as house:
+        await house.alert()
+        await house.passes(2 * HOUR + MINUTE)
+        assert occasions(house) == ["opened", "reminded", "reminded"]
+        await house.act("acknowledge")
+        await house.passes(5 * HOUR)
+        assert occasions(house) == ["opened", "reminded", "reminded", "acknowledged"]
+
+
+async def test_a_problem_that_is_over_is_not_said_again(tmp_path: Path) -> None:
+    async with stage(tmp_path, route(repeat_every="1h")) as house:
+        await house.alert()
+        await house.passes(MINUTE)
+        await resolve(house)
+        await house.passes(5 * HOUR)
+        assert occasions(house) == ["opened", "resolved"]
+
+
+# --- flap ---------------------------------------------------------------------------------------------
+
+
+async def test_a_problem_that_flaps_says_so_once_and_then_how_it_stands(tmp_path: Path) -> None:
+    async with stage(tmp_path, route(flap={"changes": "4", "within": "10m"})) as house:
+        for _ in range(5):
+            await house.alert()
+            await house.passes(20 * SECOND)
+            await resolve(house)
+            await house.passes(20 * SECOND)
+        assert occasions(house) == ["opened", "resolved", "reopened", "resolved", "flapping"]
+        await house.passes(9 * MINUTE)
+        assert len(occasions(house)) == 5
+        await house.passes(MINUTE)
+        assert occasions(house)[5:] == ["steadied"]
+        assert house.teams["team"].heard[-1].incident.state == "resolved"
+
+
+async def test_what_flaps_and_gets_worse_speaks(tmp_path: Path) -> None:
+    async with stage(tmp_path, route(flap={"changes": "2", "within": "10m"})) as house:
+        for _ in range(3):
+            await house.alert(severity=WARNING)
+            await house.passes(SECOND)
+            await resolve(house)
+            await house.passes(SECOND)
+        await house.alert(severity=WARNING)
+        await house.alert(severity=CRITICAL)
+        await house.passes(SECOND)
+        last = house.teams["team"].heard[-1]
+        assert (last.occasion, last.incident.severity) == ("reopened", CRITICAL)
+
+
+# --- group_by -----------------------------------------------------------------------------------------
+
+
+async def test_incidents_alike_are_one_conversation_that_is_told_after_its_wait(tmp_path: Path) -> None:
+    async with stage(tmp_path, route(group_by=["service"], group_wait="30s"), team=Team(edits=True)) as house:
+        for number in range(5):
+            await house.alert(f"error {number}", service="checkout")
+        await house.alert("another", service="search")
+        await house.passes(29 * SECOND)
+        assert house.said("team") == []
+        await house.passes(SECOND)
+        assert sorted(title for _, title in house.said("team")) == [
+            "1 problems: service search",
+            "5 problems: service checkout",
+        ]
+
+
+async def test_a_group_is_over_when_all_of_it_is(tmp_path: Path) -> None:
+    async with stage(tmp_path, route(group_by="service", group_wait="10s")) as house:
+        await house.alert("a", service="checkout")
+        await house.alert("b", service="checkout")
+        await house.passes(MINUTE)
+        await resolve(house, "a", service="checkout")
+        await house.passes(10 * MINUTE)
+        await resolve(house, "b", service="checkout")
+        await house.passes(MINUTE)
+        assert occasions(house)[0] == "opened"
+        assert occasions(house)[-1] == "resolved"
+        await house.alert("c", service="checkout")
+        await house.passes(MINUTE)
+        assert occasions(house)[-1] == "opened"  # another conversation
+
+
+async def test_a_storm_in_one_group_is_at_most_five_messages_and_the_last_counts_right(tmp_path: Path) -> None:
+    async with stage(tmp_path, route(group_by="service")) as house:
+        for second in range(60):
+            for number in range(10):
+                severity = Severity((second + number) % 5)
+                await house.alert(f"{second}.{number}", service="checkout", severity=severity)
+            await house.passes(SECOND)
+        await house.passes(5 * MINUTE)
+        assert len(house.teams["team"].heard) <= 5
+        assert house.said("team")[-1][1] == "600 problems: service checkout"
+        assert len(await house.incidents()) == 600
+
+
+# --- the storm budget ---------------------------------------------------------------------------------
+
+
+async def test_beyond_the_budget_what_is_not_critical_is_one_summary(tmp_path: Path) -> None:
+    async with stage(tmp_path, route(), team=Team(budget=Rate(3, HOUR), edits=True)) as house:
+        for number in range(20):
+            await house.alert(f"warning {number}", severity=WARNING)
+        await house.passes(MINUTE)
+        titles = [title for _, title in house.said("team")]
+        assert titles[:3] == ["warning 0", "warning 1", "warning 2"]
+        assert titles[3:] == ["17 problems: "]
+        held = (await house.decisions("warning 5"))[0]
+        assert held["targets"][0]["channel"] == "team"
+
+
+async def test_a_critical_one_passes_the_budget_alone(tmp_path: Path) -> None:
+    async with stage(tmp_path, route(), team=Team(budget=Rate(3, HOUR))) as house:
+        for number in range(10):
+            await house.alert(f"warning {number}", severity=WARNING)
+        await house.passes(MINUTE)
+        await house.alert("database is down", severity=CRITICAL)
+        await house.passes(SECOND)
+        assert house.said("team")[-1] == ("opened", "database is down")
+
+
+async def test_ten_thousand_groups_of_any_severity_are_at_most_twice_the_budget(tmp_path: Path) -> None:
+    async with stage(tmp_path, route(), team=Team(budget=Rate(15, HOUR))) as house:
+        for second in range(30):
+            await house.post(*(
+                _alert(f"{second}.{number}", Severity((number * 7 + second) % 5)) for number in range(100)
+            ))  # fmt: skip
+            await house.passes(SECOND)
+        await house.passes(20 * MINUTE)
+        heard = house.teams["team"].heard
+        assert len(heard) <= 30
+        alone = [message for message in heard if "problems" not in message.title]
+        assert f"{3000 - len(alone)} problems" in heard[-1].title
+        assert len(await house.incidents()) == 1000  # the page's most
+        assert (await house.pipeline.act("3000", _note())).number == 3000
+
+
+def _alert(title: str, severity: Severity) -> Any:
+    from gateway.model import Alert
+
+    return Alert(title, title, severity)
+
+
+def _note() -> Any:
+    from gateway.model import Act
+
+    return Act("note", "kim", "seen")
+
+
+async def test_when_the_window_has_passed_messages_are_single_again(tmp_path: Path) -> None:
+    async with stage(tmp_path, route(), team=Team(budget=Rate(2, HOUR))) as house:
+        for number in range(4):
+            await house.alert(f"a {number}")
+        await house.passes(MINUTE)
+        await house.passes(HOUR)
+        await house.alert("later")
+        await house.passes(SECOND)
+        assert house.said("team")[-1] == ("opened", "later")
+
+
+# --- silences -----------------------------------------------------------------------------------------
+
+
+def silence(house: House, until: int, **keys: Any) -> Silence:
+    keys = {"match": {"service": "db-*"}, "reason": "moving house", "by": "kim", **keys}
+    return Silence(id="s1", until=house.clock() + until, made_at=house.clock(), **keys)
+
+
+async def test_what_a_silence_covers_is_told_when_it_ends_if_it_still_fires(tmp_path: Path) -> None:
+    async with stage(tmp_path, route()) as house:
+        await house.pipeline.silence(silence(house, HOUR))
+        await house.alert("a", service="db-1")
+        await house.alert("b", service="db-1")
+        await house.alert("c", service="web")
+        await house.passes(MINUTE)
+        assert house.said("team") == [("opened", "c")]
+        assert (await house.incident("a")).muted_by == "silence s1: moving house, by kim"
+        await resolve(house, "b", service="db-1")
+        await house.passes(HOUR)
+        assert house.said("team") == [("opened", "c"), ("opened", "a")]
+        assert (await house.incident("a")).muted_by == ""
+
+
+async def test_a_silence_stops_the_reminders_of_what_is_open_already(tmp_path: Path) -> None:
+    async with stage(tmp_path, route(repeat_every="10m")) as house:
+        await house.alert(service="db-1")
+        await house.passes(MINUTE)
+        await house.pipeline.silence(silence(house, HOUR))
+        assert (await house.incident()).muted_by
+        await house.passes(HOUR - MINUTE)
+        assert occasions(house) == ["opened"]
+        await house.passes(2 * MINUTE)
+        assert occasions(house) == ["opened", "unmuted"]
+        assert await house.changes() == ["opened", "muted", "unmuted"]
+
+
+async def test_a_silence_that_hid_something_critical_says_so_when_it_ends(tmp_path: Path) -> None:
+    async with stage(tmp_path, route()) as house:
+        await house.pipeline.silence(silence(house, HOUR))
+        await house.alert("gone", service="db-1", severity=CRITICAL)
+        await resolve(house, "gone", service="db-1")
+        await house.passes(HOUR)
+        assert house.said("team") == [("opened", "A silence has ended that hid 1 critical problem")]
+        assert house.teams["team"].heard[0].incident.source == GATEWAY
+
+
+async def test_a_silence_ended_by_hand_lets_everything_be_told_at_once(tmp_path: Path) -> None:
+    async with stage(tmp_path, route()) as house:
+        await house.pipeline.silence(silence(house, HOUR))
+        await house.alert(service="db-1")
+        await house.pipeline.end_silence("s1")
+        await house.passes(SECOND)
+        assert occasions(house) == ["opened"]
+
+
+async def test_one_problem_is_silenced_for_an_hour_by_a_button(tmp_path: Path) -> None:
+    async with stage(tmp_path, route(repeat_every="20m")) as house:
+        await house.alert()
+        await house.passes(SECOND)
+        await house.act("silence")
+        await house.passes(59 * MINUTE)
+        assert occasions(house) == ["opened"]
+        await house.passes(2 * MINUTE)
+        assert occasions(house) == ["opened", "unmuted"]
+
+
+# --- mutes --------------------------------------------------------------------------------------------
+
+NIGHT = {"time_zone": "UTC", "weekly": [{"days": "daily", "from": "12:30", "to": "13:00"}]}
+
+
+async def test_a_mute_by_calendar_keeps_back_and_tells_at_its_end(tmp_path: Path) -> None:
+    async with stage(tmp_path, route()) as house:
+        house.order(
+            calendars={"window": NIGHT},
+            mutes=[{"name": "backup", "match": {"service": "db-*"}, "during": "window", "reason": "backups"}],
+        )
+        await house.passes(40 * MINUTE)
+        await house.alert(service="db-1")
+        await house.passes(MINUTE)
+        assert house.said("team") == []
+        assert (await house.incident()).muted_by == "mute backup: backups"
+        hold = (await house.decisions())[0]["holds"][0]
+        assert (hold["kind"], hold["name"], hold["until"]) == ("mute", "backup", "2026-11-20T13:00:00.000Z")
+        await house.passes(20 * MINUTE)
+        assert occasions(house) == ["opened"]
+
+
+async def test_a_mute_that_is_taken_out_of_the_file_ends_at_once(tmp_path: Path) -> None:
+    async with stage(tmp_path, route()) as house:
+        house.order(calendars={"window": NIGHT}, mutes=[{"match": {}, "during": "window"}])
+        await house.passes(31 * MINUTE)
+        await house.alert()
+        house.order(mutes=[])
+        await house.pipeline.reconsider()
+        await house.passes(SECOND)
+        assert occasions(house) == ["opened"]
+
+
+# --- inhibition ---------------------------------------------------------------------------------------
+
+DOWN = [{"name": "down", "when": {"kind": "uptime"}, "mute": {"kind": "error"}, "same": ["service"]}]
+
+
+async def test_a_site_that_is_down_mutes_its_own_errors_and_no_others(tmp_path: Path) -> None:
+    async with stage(tmp_path, route()) as house:
+        house.order(inhibit=DOWN)
+        await house.alert("down", kind="uptime", service="shop")
+        await house.alert("e1", kind="error", service="shop")
+        await house.alert("e2", kind="error", service="blog")
+        await house.alert("e3", kind="error")
+        await house.passes(SECOND)
+        assert house.said("team") == [("opened", "down"), ("opened", "e2"), ("opened", "e3")]
+        assert (await house.incident("e1")).muted_by == "inhibited: down"
+        await resolve(house, "down", kind="uptime", service="shop")
+        await house.passes(SECOND)
+        assert house.said("team")[3:] == [("resolved", "down"), ("opened", "e1")]
+
+
+async def test_both_in_one_batch_count_in_their_order(tmp_path: Path) -> None:
+    async with stage(tmp_path, route()) as house:
+        house.order(inhibit=DOWN)
+        from gateway.model import Alert
+
+        await house.post(Alert("down", "down", kind="uptime", service="s"), Alert("e", "e", kind="error", service="s"))
+        await house.passes(SECOND)
+        assert house.said("team") == [("opened", "down")]
+
+
+# --- expiry -------------------------------------------------------------------------------------------
+
+
+async def test_what_is_silent_for_so_long_is_over(tmp_path: Path) -> None:
+    async with stage(tmp_path, route()) as house:
+        house.order(expire=[{"match": {"kind": "resource"}, "after": "2h"}])
+        await house.alert(kind="resource")
+        await house.passes(HOUR)
+        await house.alert(kind="resource")
+        await house.passes(2 * HOUR - SECOND)
+        assert (await house.incident()).state == "open"
+        await house.passes(SECOND)
+        assert (await house.incident()).state == "resolved"
+        assert occasions(house) == ["opened", "resolved"]
