@@ -265,6 +265,15 @@ def test_layers_that_share_the_day_leave_no_gap(tmp_path: Path) -> None:
     assert load(file, {}, now=MONDAY_NOON).routing.rotations
 
 
+def test_a_gap_that_only_summer_time_opens_is_found(tmp_path: Path) -> None:
+    text = ROTATION.format(closed="", overrides="[]").replace(
+        'night: {time_zone: Asia/Seoul, weekly: [{days: daily, from: "21:00", to: "09:00"}]}',
+        'night: {time_zone: UTC, weekly: [{days: daily, from: "20:00", to: "08:00"}]}',
+    )
+    (said,) = problems(tmp_path, text.replace("Asia/Seoul", "Europe/Berlin"))
+    assert "nobody is on call from Mon 2026-07-06 21:00 to Mon 2026-07-06 22:00;" in said
+
+
 def test_a_holiday_with_nobody_on_call_is_a_problem_where_the_hour_is_known(tmp_path: Path) -> None:
     """A gateway that starts asks without: it must not stumble over its own file because a holiday came near."""
     file = tmp_path / "routing.yaml"
