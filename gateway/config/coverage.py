@@ -17,8 +17,11 @@ from gateway.rules.rotations import RotationSettings
 
 Gap: TypeAlias = tuple[Millis, Millis]
 
-_MONDAY: Final = dt.datetime(2026, 1, 5)  # noqa: DTZ001  # wherever the clock hangs
-_YEAR: Final[Millis] = 366 * 86_400_000
+_DAY: Final[Millis] = 86_400_000
+_YEAR: Final[Millis] = 366 * _DAY
+# Mondays of winter and summer, wherever the clock hangs; what is not covered within two weeks never is.
+_MONDAYS: Final = (dt.datetime(2026, 1, 5), dt.datetime(2026, 7, 6))  # noqa: DTZ001
+_WEEKS: Final[Millis] = 15 * _DAY
 
 
 def uncovered(
@@ -26,19 +29,23 @@ def uncovered(
 ) -> Iterator[tuple[Place, str]]:
     """The rotations that leave somebody waiting, each with its first gap: from `now` on, where it is known, or in
     the week as it always is."""
-    weeks = {
+    weeks: Mapping[str, CalendarSettings] = {
         name: CalendarSettings.model_construct(time_zone=calendar.time_zone, weekly=calendar.weekly)
         for name, calendar in calendars.items()
     }
     for name, rotation in rotations.items():
         if any(layer.during is not None and layer.during not in calendars for layer in rotation.layers):
             continue  # what is wrong there has been said
-        begin = instant(_MONDAY, rotation.time_zone)
-        gap = None if now is None else next(gaps(rotation, name, calendars, now, now + _YEAR), None)
         always = rotation.model_copy(update={"overrides": ()})
-        gap = gap or next(gaps(always, name, weeks, begin, begin + _YEAR), None)
-        if gap is not None:
-            yield ("rotations", name), _sentence(rotation, gap)
+        mondays = [instant(monday, rotation.time_zone) for monday in _MONDAYS]
+        looks = [(always, weeks, monday, monday + _WEEKS) for monday in mondays]
+        if now is not None:
+            looks.insert(0, (rotation, calendars, now, now + _YEAR))
+        for turning, known, begin, end in looks:
+            gap = next(iter(gaps(turning, name, known, begin, end)), None)
+            if gap is not None:
+                yield ("rotations", name), _sentence(rotation, gap, ends=gap[1] < end)
+                break
 
 
 def gaps(
@@ -65,7 +72,7 @@ def gaps(
         yield since, end
 
 
-def _sentence(rotation: RotationSettings, gap: Gap) -> str:
+def _sentence(rotation: RotationSettings, gap: Gap, *, ends: bool) -> str:
     first, last = (f"{dt.datetime.fromtimestamp(edge // 1000, rotation.time_zone):%a %Y-%m-%d %H:%M}" for edge in gap)
-    until = "on" if gap[1] - gap[0] > _YEAR // 2 else f"to {last}"
+    until = f"to {last}" if ends else "on"
     return f"nobody is on call from {first} {until}; add a layer without `during`, or widen a calendar"

@@ -178,6 +178,10 @@ MAIL = "{kind: email, host: smtp.example.com, from: a@example.com, to: [b@exampl
         (MAIL, "public_url: https://alerts.example.com\n", False),
         ("{kind: screen}", "", False),
         ('{kind: slack, webhook_url: "https://hooks.example.com/x"}', "", False),
+        ("{kind: slack, bot_token: xoxb-1, channel: C1}", "", False),
+        ("{kind: slack, bot_token: xoxb-1, channel: C1, signing_secret: abc}", "", True),
+        ('{kind: telegram, bot_token: "1:aaaaa", chat_id: "1"}', "", False),
+        ('{kind: telegram, bot_token: "1:aaaaa", chat_id: "1", secret_token: abc}', "", True),
     ],
 )
 def test_the_summary_says_where_there_are_no_buttons(
@@ -185,14 +189,6 @@ def test_the_summary_says_where_there_are_no_buttons(
 ) -> None:
     said = summary(loaded(tmp_path, f"{public_url}channels:\n  ops: {channel}\n"))
     assert ("buttons and links are left out: public_url is not set" in said.splitlines()) is left_out
-
-
-def test_slack_has_buttons_where_it_has_a_secret_for_them(tmp_path: Path) -> None:
-    kind = plugins.channel_kinds()["slack"]
-    if "signing_secret" not in kind.settings.model_fields:
-        pytest.skip("slack has no buttons yet")
-    text = 'channels:\n  ops: {kind: slack, webhook_url: "https://hooks.example.com/x", signing_secret: abc}\n'
-    assert "public_url is not set" in summary(loaded(tmp_path, text))
 
 
 def test_the_summary_names_calendars_that_are_over_where_it_knows_the_hour(tmp_path: Path) -> None:
@@ -267,6 +263,15 @@ def test_layers_that_share_the_day_leave_no_gap(tmp_path: Path) -> None:
     file = tmp_path / "routing.yaml"
     file.write_text(ROTATION.format(closed="", overrides="[]"))
     assert load(file, {}, now=MONDAY_NOON).routing.rotations
+
+
+def test_a_gap_that_only_summer_time_opens_is_found(tmp_path: Path) -> None:
+    text = ROTATION.format(closed="", overrides="[]").replace(
+        'night: {time_zone: Asia/Seoul, weekly: [{days: daily, from: "21:00", to: "09:00"}]}',
+        'night: {time_zone: UTC, weekly: [{days: daily, from: "20:00", to: "08:00"}]}',
+    )
+    (said,) = problems(tmp_path, text.replace("Asia/Seoul", "Europe/Berlin"))
+    assert "nobody is on call from Mon 2026-07-06 21:00 to Mon 2026-07-06 22:00;" in said
 
 
 def test_a_holiday_with_nobody_on_call_is_a_problem_where_the_hour_is_known(tmp_path: Path) -> None:
