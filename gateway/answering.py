@@ -225,14 +225,18 @@ class Answering:
         or the newest told to this address."""
         if pressed.subject:
             found = (await ledger.outbox.of([pressed.subject])).get(pressed.subject, [])
-            here = [delivery for delivery in found if delivery.channel == channel and delivery.said]
+            here = [delivery for delivery in found if delivery.channel == channel and (delivery.said or delivery.ref)]
             return here[0] if here else None
         if pressed.number is not None:
             incident = await ledger.incidents.find(str(pressed.number))
             found = (await ledger.outbox.of([incident.id])).get(incident.id, []) if incident is not None else []
         else:
             found = await ledger.outbox.newest_told(channel, NEWEST_LOOKED_AT)
-        here = [one for one in found if one.channel == channel and one.said and _told_to(one.ref, pressed.address)]
+        here = [
+            one
+            for one in found
+            if one.channel == channel and (one.said or one.ref) and _told_to(one.ref, pressed.address)
+        ]
         return here[0] if here else None
 
     async def _subjects(self, ledger: Ledger, delivery: Delivery) -> list[Incident]:

@@ -16,10 +16,11 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import config, removed, workers
+from gateway.answering import LINKS
 from gateway.clock import Steady, new_id, now_ms
 from gateway.config import ChannelEntry, Configuration
 from gateway.config.watch import Watch
-from gateway.contracts import Channel, Listener
+from gateway.contracts import Announcer, Channel, Listener
 from gateway.errors import BadConfiguration, StoreUnavailable
 from gateway.explaining import surroundings_of, voice_of
 from gateway.model import GATEWAY, Event, Json, Millis, Receipt, Ref, Sent
@@ -101,6 +102,7 @@ class Service:
             test=self._test,
             wake=self._wake,
             listener=self._listener,
+            link_used=self._link_used,
             started_at=now_ms(),
         )
 
@@ -185,6 +187,9 @@ class Service:
         found = self._listener(name)
         return found is not None and await found[1].agrees(where, ref)
 
+    async def _link_used(self, mark: str) -> bool:
+        return await self.store.read(lambda ledger: ledger.inbox.burned(LINKS, mark))
+
     def _wake(self, channels: frozenset[str]) -> None:
         workers.wake_lanes(self._lanes, channels)
 
@@ -248,7 +253,7 @@ class Service:
             patience=max(60_000, 6 * settings.timeout),
             wants_links=getattr(channel, "wants_links", False),
             budget=settings.max_messages,
-            listens=getattr(channel, "listens", False) and bool(public_url),
+            listens=bool(public_url) and (getattr(channel, "listens", False) or getattr(channel, "links", False)),
             links=getattr(channel, "links", False),
         )
         # It never falls: a lane that was closed may still be sending under the longer one.
@@ -257,7 +262,7 @@ class Service:
         name = f"lane {entry.name}"
         self._lanes[entry.name] = lane
         self._crew.start(name, lambda: lane.serve(lambda: self._crew.beat(name)))
-        if outlet.listens and hasattr(channel, "announce"):
+        if outlet.listens and isinstance(channel, Announcer):
             self._announce(entry.name, channel.announce())
 
     def _announce(self, name: str, calling: Coroutine[Any, Any, Receipt]) -> None:

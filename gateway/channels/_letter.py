@@ -30,6 +30,30 @@ _TAGS: Final = {
     "en": ("INFO", "WARNING", "ERROR", "CRITICAL", "EMERGENCY", "RESOLVED", "ACKNOWLEDGED", "TEST", "Open"),
     "ko": ("정보", "경고", "오류", "심각", "긴급", "해결됨", "확인됨", "테스트", "열기"),
 }
+_TOLD: Final = {
+    "en": {
+        "noted": "NOTE",
+        "assigned": "ASSIGNED",
+        "escalated": "ESCALATED",
+        "reminded": "STILL OPEN",
+        "unanswered": "NOBODY ANSWERED",
+        "muted": "MUTED",
+        "unmuted": "STILL OPEN",
+        "flapping": "FLAPPING",
+        "steadied": "STEADY",
+    },
+    "ko": {
+        "noted": "메모",
+        "assigned": "담당 지정",
+        "escalated": "상위 호출",
+        "reminded": "미해결",
+        "unanswered": "응답 없음",
+        "muted": "알림 중지",
+        "unmuted": "미해결",
+        "flapping": "불안정",
+        "steadied": "안정됨",
+    },
+}
 _BARS: Final = {
     Severity.INFO: "#1565c0",
     Severity.WARNING: "#f9a825",
@@ -96,8 +120,10 @@ def _tag(message: Message) -> str:
             return tags[6]
         case "test":
             return tags[7]
-        case _:
+        case "opened" | "worsened" | "eased" | "reopened" | "linked":
             return tags[message.incident.severity]
+        case _:
+            return _TOLD[message.language][message.occasion]
 
 
 def _bounded(message: Message) -> Message:
@@ -155,7 +181,7 @@ def _prose(text: str) -> str:
 
 def _links(message: Message) -> list[str]:
     """What can be done from here, a line each: mail can only hold links."""
-    return [f"{action.label}: {action.url}" for action in message.actions if action.url]
+    return [f"{action.label or action.verb}: {action.url}" for action in message.actions if action.url]
 
 
 def _button(message: Message) -> str:
@@ -166,7 +192,9 @@ def _button(message: Message) -> str:
 
 def _actions(message: Message) -> str:
     """Each opens a page with one button: following a link changes nothing, for scanners follow every link."""
-    shown = [_link(action.url, action.label, _VERBS[action.verb]) for action in message.actions if action.url]
+    shown = [
+        _link(action.url, action.label or action.verb, _VERBS[action.verb]) for action in message.actions if action.url
+    ]
     return f'<p style="margin:18px 0 0">{" ".join(shown)}</p>' if shown else ""
 
 

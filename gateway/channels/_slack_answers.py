@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.channels._callbacks import text_of, within
 from gateway.channels._http import Answer, judge, retry_after
 from gateway.model import Json, Receipt, Rejected, Retry, Sent, Unknown
 
@@ -69,6 +70,19 @@ def of_webhook(answer: Answer) -> Receipt:
     word = word_of(answer.text)
     receipt = judge(answer, word + _advice(word, {}))
     return Unknown("HTTP 200, but the answer is not ok") if isinstance(receipt, Sent) else receipt
+
+
+def root_of(ref: Mapping[str, Json]) -> dict[str, str] | None:
+    """Where a message stands: `channel` and `ts`; None where none is named."""
+    channel, ts = ref.get("channel"), ref.get("ts")
+    return (
+        {"channel": channel, "ts": ts} if isinstance(channel, str) and isinstance(ts, str) and channel and ts else None
+    )
+
+
+def team_of(posted: Mapping[str, Json]) -> str:
+    """The workspace in which it was posted; '' where Slack does not say."""
+    return text_of(within(posted, "message").get("team")) or text_of(posted.get("team"))
 
 
 def word_of(given: Json) -> str:

@@ -87,6 +87,9 @@ class Email:
     edits = False
     width = 1
     unknown_again: int | None = None
+    # Whoever reads a letter can act on it, by links alone: nothing comes back over this channel itself.
+    listens = True
+    links = True
 
     def __init__(self, settings: Settings, surroundings: Surroundings, idle_s: float) -> None:
         self._idle_s = idle_s

@@ -22,9 +22,9 @@ from pydantic import SecretStr, field_validator, model_validator
 
 from gateway.channels import _slack_blocks as blocks
 from gateway.channels import _slack_hearing as hearing
-from gateway.channels._callbacks import agree, text_of, within
+from gateway.channels._callbacks import agree, text_of
 from gateway.channels._http import Answer, Wire
-from gateway.channels._slack_answers import GONE, MISSHAPEN, MOVED, No, of_api, of_webhook, word_of
+from gateway.channels._slack_answers import GONE, MISSHAPEN, MOVED, No, of_api, of_webhook, root_of, team_of, word_of
 from gateway.contracts import Call, ChannelSettings, Heard, Ignored, Pressed, Reply, Surroundings
 from gateway.errors import BadCredential
 from gateway.fields import HttpUrl, Rate, SecretUrl
@@ -130,6 +130,8 @@ class Bot:
         self.paces = paces
         self._patience = patience
         self._channel = settings.channel
+        # A name tells nothing of its id. Ids begin with C, D or G. docs.slack.dev/reference/objects/conversation-object
+        self._id = settings.channel if re.fullmatch(r"[CDG][A-Z0-9]{5,}", settings.channel) else ""
         self._api = settings.api_url
         self._secret = settings.signing_secret.get_secret_value() if settings.signing_secret else ""
         self._wire = wire
@@ -146,7 +148,7 @@ class Bot:
         """Post it; where `ref` names a message, change that one and say in its thread what changed.
 
         A quiet message changes the root alone. A root that is gone, or may not be changed, is posted anew."""
-        root = _root(ref)
+        root = root_of(ref)
         if root is None:
             return await self._post(message)
         if ref.get("said") != message.id:
@@ -161,7 +163,7 @@ class Bot:
         if not self._secret:
             raise BadCredential("There is no signing_secret to verify it by.")
         heard = hearing.hear(call, self._secret)
-        if isinstance(heard, Pressed) and not self._may_be_here(heard.where["channel"]):
+        if isinstance(heard, Pressed) and self._id and heard.where["channel"] != self._id:
             return Ignored("pressed in another channel")
         return heard
 
@@ -182,10 +184,6 @@ class Bot:
     async def close(self) -> None:
         await self._wire.close()
 
-    def _may_be_here(self, channel: Json) -> bool:
-        # A name tells nothing of its id. Ids begin with C, D or G. docs.slack.dev/reference/objects/conversation-object
-        return channel == self._channel or not re.fullmatch(r"[CDG][A-Z0-9]{5,}", self._channel)
-
     async def _own_team(self) -> str:
         """The bot's own workspace, asked for once; '' where Slack does not tell it at once."""
         if not self._team:
@@ -202,10 +200,11 @@ class Bot:
         posted = await self._say("chat.postMessage", {"channel": self._channel, **self._whole(message), **_QUIET})
         if isinstance(posted, No):
             return posted.receipt
-        root = _root(posted)
+        root = root_of(posted)
         if root is None:
             return Sent({}, "Slack named no message, so it cannot be changed")
-        more = {"team": _team(posted), "permalink": await self._permalink(root)}
+        self._id = root["channel"]
+        more = {"team": team_of(posted), "permalink": await self._permalink(root)}
         return Sent({**root, **{key: value for key, value in more.items() if value}})
 
     async def _reply(self, message: Message, root: Mapping[str, str], standing: Ref) -> Receipt:
@@ -240,14 +239,3 @@ class Bot:
         given = answer.json if isinstance(answer, Answer) else None
         link = given.get("permalink") if isinstance(given, dict) else None
         return link if isinstance(link, str) and link.startswith(("https://", "http://")) else ""
-
-
-def _root(ref: Mapping[str, Json]) -> dict[str, str] | None:
-    channel, ts = ref.get("channel"), ref.get("ts")
-    return (
-        {"channel": channel, "ts": ts} if isinstance(channel, str) and isinstance(ts, str) and channel and ts else None
-    )
-
-
-def _team(posted: Mapping[str, Json]) -> str:
-    return text_of(within(posted, "message").get("team")) or text_of(posted.get("team"))

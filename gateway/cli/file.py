@@ -24,9 +24,11 @@ def check(file: str | None) -> None:
     Example:
       tocsin check routing.yaml
     """
+    from gateway.clock import now_ms
     from gateway.config import summary
 
-    click.echo(summary(_load(file or os.environ.get("TOCSIN_CONFIG") or "routing.yaml")))
+    now = now_ms()
+    click.echo(summary(_load(file or os.environ.get("TOCSIN_CONFIG") or "routing.yaml", now), now))
 
 
 @click.command()
@@ -73,11 +75,11 @@ def _explained(config: str, body: bytes, source: str | None, headers: tuple[str,
     return explained(_load(config), body, source, named, now)
 
 
-def _load(file: str) -> Any:
+def _load(file: str, now: int | None = None) -> Any:
     from gateway.config import load
 
     try:
-        return load(Path(file), environment())
+        return load(Path(file), environment(), now=now)
     except BadConfiguration as refused:
         for problem in refused.problems:
             click.echo(str(problem), err=True)

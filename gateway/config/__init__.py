@@ -16,48 +16,27 @@ from pydantic import ValidationError
 
 from gateway import plugins
 from gateway.config import files
+from gateway.config.blocks import listed
+from gateway.config.configuration import Configuration
 from gateway.config.entries import ChannelEntry, Entries, Source, read_channels, read_sources
 from gateway.config.files import Contents
+from gateway.config.outline import summary
 from gateway.config.problems import OR_DEFAULT, Findings, few
-from gateway.config.routes import read_routing
+from gateway.config.routes import Around, read_routing
 from gateway.contracts import Adapter
 from gateway.errors import BadConfiguration, Problem
 from gateway.fields import Duration, HttpUrl, Network, Settings
 from gateway.model import Millis
 from gateway.rules import documents, variables
 from gateway.rules.documents import Value
+from gateway.rules.expectations import ExpectationSettings
 from gateway.rules.lifecycle import REOPEN_WITHIN
-from gateway.rules.routing import Routing
 
 __all__ = ["ChannelEntry", "Configuration", "Plugs", "Refused", "Source", "load", "summary"]
 
 _HASH_DIGITS: Final = 12
-_UNBUILT: Final = frozenset({"people", "rotations", "escalations", "mutes", "inhibit", "expire", "tests", "retention"})
+_UNBUILT: Final = frozenset({"retention"})
 _OWN: Final = ("public_url", "trusted_proxies", "reopen_within")
-
-
-@dataclass(frozen=True, slots=True)
-class Configuration:
-    """A file that can be used. `hash` is the first 12 hex digits of the SHA-256 of its bytes.
-
-    `sleeping` names, for each optional source or channel, the variables (or `file:…`) it waits for, as
-    `sources.github` or `channels.audit`. `contents` are the files that were read: whoever follows changes
-    watches these."""
-
-    hash: str
-    sources: Mapping[str, Source]
-    channels: Mapping[str, ChannelEntry]
-    routing: Routing
-    sleeping_sources: Mapping[str, tuple[str, ...]]
-    sleeping_channels: Mapping[str, tuple[str, ...]]
-    public_url: str
-    trusted_proxies: tuple[Network, ...]
-    reopen_within: Millis
-    contents: Contents
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        return tuple(self.contents)
 
 
 class Refused(BadConfiguration):
@@ -77,8 +56,11 @@ class Plugs:
     kinds: Mapping[str, plugins.ChannelKind]
 
 
-def load(path: Path, environ: Mapping[str, str], plugs: Plugs | None = None) -> Configuration:
-    """Read the file and those that its `${file:…}` name. Without `plugs`, with those that are installed.
+def load(
+    path: Path, environ: Mapping[str, str], plugs: Plugs | None = None, now: Millis | None = None
+) -> Configuration:
+    """Read the file and those that its `${file:…}` name. Without `plugs`, with those that are installed. With `now`,
+    holidays of the year to come that leave nobody on call are problems, too; a gateway that starts asks without.
 
     Raises Refused, a BadConfiguration, with the problems sorted by line: all, or the first 100 and how many more."""
     plugs = plugs or Plugs(plugins.adapters(), plugins.channel_kinds())
@@ -89,29 +71,9 @@ def load(path: Path, environ: Mapping[str, str], plugs: Plugs | None = None) -> 
         tree = documents.read(raw, str(path))
         filled = variables.fill(tree.value, environ, reader.text)
         findings = Findings(str(path), tree, filled, list(tree.problems))
-        return _compose(filled.value, plugs, findings, contents)
+        return _compose(filled.value, plugs, findings, contents, now)
     except BadConfiguration as refusal:
         raise Refused(refusal, contents) from None
-
-
-def summary(configuration: Configuration) -> str:
-    """What `check` says of a good file: how much there is, and what sleeps and why."""
-    counts = ", ".join(
-        (
-            _count(len(configuration.sources), "source"),
-            _count(len(configuration.channels), "channel"),
-            _count(len(configuration.routing.routes), "route"),
-        )
-    )
-    lines = [f"{counts}; configuration {configuration.hash}"]
-    for what, sleeping in (
-        ("source", configuration.sleeping_sources),
-        ("channel", configuration.sleeping_channels),
-    ):
-        for name, waits in sleeping.items():
-            verb = "is" if len(waits) == 1 else "are"
-            lines.append(f"{what} {name} sleeps until {_listed(waits)} {verb} set")
-    return "\n".join(lines)
 
 
 class _House(Settings):
@@ -122,6 +84,13 @@ class _House(Settings):
     routes: Any = None
     calendars: Any = None
     default: Any = None
+    people: Any = None
+    rotations: Any = None
+    escalations: Any = None
+    mutes: Any = None
+    inhibit: Any = None
+    expire: Any = None
+    tests: Any = None
     public_url: HttpUrl = ""
     trusted_proxies: tuple[Network, ...] = ()
     reopen_within: Duration = REOPEN_WITHIN
@@ -137,15 +106,17 @@ def _read(path: Path, contents: dict[Path, str]) -> bytes:
     return raw
 
 
-def _compose(top: Mapping[str, Value], plugs: Plugs, findings: Findings, contents: Contents) -> Configuration:
+def _compose(
+    top: Mapping[str, Value], plugs: Plugs, findings: Findings, contents: Contents, now: Millis | None
+) -> Configuration:
     """Every block, even where another is wrong; then all or nothing."""
     house = _house(top, findings)
     entries = Entries()
-    channels = findings.block(top.get("channels"), ("channels",))
     read_sources(findings.block(top.get("sources"), ("sources",)), plugs.adapters, findings, entries)
-    read_channels(channels, plugs.kinds, findings, entries)
+    read_channels(findings.block(top.get("channels"), ("channels",)), plugs.kinds, findings, entries)
     hash_ = next(iter(contents.values()))[:_HASH_DIGITS]
-    routing = read_routing(top, channels, entries.sleeping_channels, hash_, findings)
+    routing = read_routing(top, Around(plugs.adapters, entries.sleeping_channels, hash_, now), findings)
+    tests = listed(top, "tests", ExpectationSettings, findings)
     if findings.problems or house is None:
         raise BadConfiguration(findings.problems)
     return Configuration(
@@ -159,6 +130,7 @@ def _compose(top: Mapping[str, Value], plugs: Plugs, findings: Findings, content
         trusted_proxies=house.trusted_proxies,
         reopen_within=house.reopen_within,
         contents=MappingProxyType(contents),
+        tests=tests,
     )
 
 
@@ -171,11 +143,3 @@ def _house(top: Mapping[str, Value], findings: Findings) -> _House | None:
     except ValidationError as error:
         findings.add_refusal((), error, _House, unbuilt=_UNBUILT)
         return None
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _listed(words: tuple[str, ...]) -> str:
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))

@@ -9,15 +9,13 @@ from typing import Any, Final
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from gateway.config.problems import LONGEST_NAME, NAME, Findings, unknown
+from gateway.config.blocks import is_entry
+from gateway.config.problems import Findings, unknown
 from gateway.contracts import Adapter, ChannelSettings, SourceSettings, Templates
 from gateway.model import GATEWAY
 from gateway.plugins import ChannelKind
 from gateway.rules.documents import Place, Value
 
-# Keys that a later version will read; those that a channel's own settings know by then are read.
-_LATER: Final = frozenset({"max_messages"})
-_UNBUILT: Final = {"slack": _LATER | {"signing_secret"}, "telegram": _LATER | {"secret_token"}}
 _SLEEP: Final = ", or write optional: true to let the {what} sleep"
 
 
@@ -58,7 +56,7 @@ def read_sources(
         place: Place = ("sources", name)
         if name == GATEWAY:
             findings.add(place, "the name is reserved for the gateway's own alerts; choose another")
-        if not _is_entry(place, entry, findings):
+        if not is_entry(place, entry, findings):
             continue
         adapter_name = _plug(place, entry, "adapter", adapters, findings)
         asleep = _waits_for(place, entry, "source", findings)
@@ -78,7 +76,7 @@ def read_channels(
     """Every good entry of `channels:`, put into `entries`; what is wrong goes to the findings."""
     for name, entry in block.items():
         place: Place = ("channels", name)
-        if not _is_entry(place, entry, findings):
+        if not is_entry(place, entry, findings):
             continue
         kind_name = _plug(place, entry, "kind", kinds, findings)
         asleep = _waits_for(place, entry, "channel", findings)
@@ -90,15 +88,6 @@ def read_channels(
         settings = _validated(place, entry, kind.settings, findings, asleep=bool(asleep))
         if not asleep and isinstance(settings, ChannelSettings):
             entries.channels[name] = ChannelEntry(name, kind, settings)
-
-
-def _is_entry(place: Place, entry: Value, findings: Findings) -> bool:
-    name = str(place[-1])
-    if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
-        findings.add(place, "is no name; use a-z, 0-9, '-' and '_', beginning with a letter or digit, at most 64")
-    if not isinstance(entry, dict):
-        findings.add(place, "must be a mapping: lines of `key: value`, indented below it")
-    return isinstance(entry, dict)
 
 
 def _plug(
@@ -133,7 +122,7 @@ def _validated(
     try:
         settings = model.model_validate(entry)
     except ValidationError as error:
-        findings.add_refusal(place, error, model, unbuilt=_UNBUILT.get(str(entry.get("kind")), _LATER), asleep=asleep)
+        findings.add_refusal(place, error, model, asleep=asleep)
         if issubclass(model, ChannelSettings) and not asleep:
             with suppress(ValidationError):  # what is wrong with its shape has been said
                 _check_templates(place, Templates.model_validate(entry.get("templates", {})), findings)

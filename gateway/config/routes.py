@@ -1,86 +1,68 @@
-"""The blocks that decide who hears: `routes:`, `default:` and `calendars:`, and that every name in them exists."""
+"""The blocks that decide who hears and when: each is read, and every name in them exists."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Final
+from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from gateway.config.blocks import listed, named
+from gateway.config.coverage import uncovered
 from gateway.config.problems import OR_DEFAULT, Findings
 from gateway.fields import Settings, Texts
+from gateway.model import Millis
 from gateway.rules.calendars import CalendarSettings
 from gateway.rules.documents import Value
-from gateway.rules.routing import RouteSettings, Routing, unknown_names
+from gateway.rules.escalation import EscalationSettings
+from gateway.rules.names import Written, wrong_names
+from gateway.rules.people import PersonSettings
+from gateway.rules.rotations import RotationSettings
+from gateway.rules.routing import RouteSettings, Routing
+from gateway.rules.silencing import ExpireSettings, InhibitSettings, MuteSettings
 
-# Keys of a route that a later version will read.
-_UNBUILT: Final = frozenset({"cooldown", "repeat_every", "only_after", "group_by", "group_wait", "flap"})
-_NOWHERE: Final = RouteSettings.model_construct(to=())
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What the routing needs to know of the rest. `adapters`: the names that there are; `sleeping`: the optional
+    channels that are not set; `now`: when it is, None where that must not matter."""
+
+    adapters: Collection[str]
+    sleeping: Collection[str]
+    hash: str
+    now: Millis | None
 
 
 class _Default(Settings):
     default: Texts = ()
 
 
-def read_routing(
-    top: Mapping[str, Value], channels: Collection[str], sleeping: Collection[str], hash_: str, findings: Findings
-) -> Routing:
-    """The routing that the blocks give; whatever is wrong goes to the findings, and the result is no good then.
-
-    `channels` are all names that `to` may say, `sleeping` those of them that are optional and not set."""
-    for block in ("routes", "default", "calendars"):
-        findings.add_gaps((block,), OR_DEFAULT)
-    routes = _routes(top.get("routes"), findings)
-    default = _default(top.get("default"), findings)
-    calendars = _calendars(top.get("calendars"), findings)
-    written = top["calendars"] if isinstance(top.get("calendars"), dict) else {}
-    for place, what in unknown_names(routes, default, channels, written):
+def read_routing(top: Mapping[str, Value], around: Around, findings: Findings) -> Routing:
+    """The routing that the blocks give; whatever is wrong goes to the findings, and the result is no good then."""
+    routing = Routing(
+        routes=listed(top, "routes", RouteSettings, findings),
+        default=_default(top.get("default"), findings),
+        calendars=named(top, "calendars", CalendarSettings, findings),
+        sleeping=frozenset(around.sleeping),
+        configuration=around.hash,
+        people=named(top, "people", PersonSettings, findings),
+        rotations=named(top, "rotations", RotationSettings, findings),
+        escalations=named(top, "escalations", EscalationSettings, findings),
+        mutes=listed(top, "mutes", MuteSettings, findings),
+        inhibit=listed(top, "inhibit", InhibitSettings, findings),
+        expire=listed(top, "expire", ExpireSettings, findings),
+    )
+    for place, what in wrong_names(Written(top, findings.tree.line, around.adapters)):
         findings.add_inside(place, what)
-    return Routing(tuple(routes), default, calendars, frozenset(sleeping), hash_)
-
-
-def _routes(block: Value, findings: Findings) -> list[RouteSettings]:
-    """One for each entry, so that each keeps its number; of a wrong one, what is right in it."""
-    if block is not None and not isinstance(block, list):
-        findings.add(("routes",), "must be a list: each route begins with '- '")
-        return []
-    routes: list[RouteSettings] = []
-    for number, entry in enumerate(block or ()):
-        try:
-            routes.append(RouteSettings.model_validate(entry))
-        except ValidationError as error:
-            findings.add_refusal(("routes", number), error, RouteSettings, unbuilt=_UNBUILT)
-            routes.append(_rest(entry, error))
-    return routes
-
-
-def _rest(entry: Value, error: ValidationError) -> RouteSettings:
-    """The route without its wrong keys: the names in the others are looked up all the same."""
-    wrong = {fault["loc"][0] for fault in error.errors() if fault["loc"]}
-    if not wrong or not isinstance(entry, dict):
-        return _NOWHERE
-    right = {key: value for key, value in entry.items() if key not in wrong}
-    match = entry.get("match")
-    if "match" in wrong and isinstance(match, dict):
-        inside = {fault["loc"][1] for fault in error.errors() if fault["loc"][:1] == ("match",) and fault["loc"][1:]}
-        right["match"] = {key: value for key, value in match.items() if key not in inside}
-    rest = RouteSettings.model_validate({"to": "?", **right})
-    return rest if "to" in right else rest.model_copy(update={"to": ()})
+    for place, what in uncovered(routing.rotations, routing.calendars, around.now):
+        findings.add(place, what)
+    return routing
 
 
 def _default(value: Value, findings: Findings) -> tuple[str, ...]:
+    findings.add_gaps(("default",), OR_DEFAULT)
     try:
         return _Default.model_validate({} if value is None else {"default": value}).default
     except ValidationError as error:
         findings.add_refusal((), error, _Default)
         return ()
-
-
-def _calendars(block: Value, findings: Findings) -> Mapping[str, CalendarSettings]:
-    calendars: dict[str, CalendarSettings] = {}
-    for name, entry in findings.block(block, ("calendars",)).items():
-        try:
-            calendars[name] = CalendarSettings.model_validate(entry)
-        except ValidationError as error:
-            findings.add_refusal(("calendars", name), error, CalendarSettings)
-    return calendars

@@ -39,15 +39,21 @@ _COMPARED_MOST: Final = 1_000
 _NAMED_MOST: Final = 50
 
 
-def suggestion(word: str, known: Collection[str]) -> str:
-    """'; did you mean 'ops-slack'?' where one of the known words is near, else ''. Looks past case.
+def nearest(word: str, known: Collection[str]) -> str:
+    """The known word that is near to this one, else ''. Looks past case.
 
     '' where there are very many: a large file that is wrong everywhere would take hours to refuse."""
     if len(known) > _COMPARED_MOST:
         return ""
     folded = {name.casefold(): name for name in known}
     near = difflib.get_close_matches(word.casefold(), folded, 1)
-    return f"; did you mean '{folded[near[0]]}'?" if near else ""
+    return folded[near[0]] if near else ""
+
+
+def suggestion(word: str, known: Collection[str]) -> str:
+    """'; did you mean 'ops-slack'?' where one of the known words is near, else ''."""
+    near = nearest(word, known)
+    return f"; did you mean '{near}'?" if near else ""
 
 
 def choice(what: str, known: Collection[str]) -> str:
@@ -175,14 +181,20 @@ class CalendarSettings(Settings):
         ]
         if wrong:
             raise located("calendar", wrong)
+        if not self.weekly and all(self._is_excepted(begin, end) for begin, end in self.spans):
+            raise ValueError("never opens; each of its dates is in `except`")
         return self
+
+    def _is_excepted(self, begin: Millis, end: Millis) -> bool:
+        if end - begin > (len(self.closed_days) + 1) * _DAY:
+            return False
+        first, last = (wall_clock(instant, self.time_zone).date() for instant in (begin, end - 1))
+        return all(first + dt.timedelta(days=day) in self.closed_days for day in range((last - first).days + 1))
 
     @cached_property
     def spans(self) -> tuple[tuple[Millis, Millis], ...]:
         """`dates` as instants, each from the first up to, and without, the second."""
-        return tuple(
-            (instant_of(span.from_, self.time_zone), instant_of(span.to, self.time_zone)) for span in self.dates
-        )
+        return tuple((instant(span.from_, self.time_zone), instant(span.to, self.time_zone)) for span in self.dates)
 
     @cached_property
     def closed_days(self) -> frozenset[dt.date]:
@@ -224,8 +236,8 @@ def _span_of_days(word: str) -> Iterator[int]:
     yield from ((begin + step) % 7 for step in range(length + 1))
 
 
-def instant_of(moment: dt.datetime, zone: ZoneInfo) -> Millis:
-    """A moment of this zone where it names none; the first where it comes twice."""
+def instant(moment: dt.datetime, zone: ZoneInfo) -> Millis:
+    """A date-time as an instant; one without its distance from UTC is what the clock on the wall shows in `zone`."""
     return ((moment if moment.tzinfo else moment.replace(tzinfo=zone)) - _EPOCH) // _MS
 
 
@@ -252,7 +264,7 @@ def edges(calendar: CalendarSettings, start: Millis) -> Iterator[Millis]:
     minutes = {0, *(minute % _DAY_MINUTES for hours in calendar.weekly for minute in (hours.from_, hours.to))}
     first = wall_clock(start, zone).replace(hour=0, minute=0, second=0, tzinfo=None)
     walls = (first + dt.timedelta(days=day, minutes=minute) for day in (-1, 0, 1, 2) for minute in minutes)
-    instants = {instant_of(wall.replace(fold=fold), zone) for wall in walls for fold in (0, 1)}
+    instants = {instant(wall.replace(fold=fold), zone) for wall in walls for fold in (0, 1)}
     instants.update(edge for span in calendar.spans for edge in span)
     if _offset(start, zone) != _offset(start + _DAY, zone):
         instants.add(transition(start, start + _DAY, zone))

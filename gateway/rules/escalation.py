@@ -6,16 +6,20 @@ again, `repeat` times; then nobody was reached.
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, model_validator
 
 from gateway.fields import Duration, Settings, Texts
 from gateway.model import Millis
 from gateway.rules.calendars import located
+from gateway.rules.documents import Place
 
 LAST_WAIT: Millis = 5 * 60_000
 """How long the only step of an escalation waits before it is over."""
+
+_LONGEST_WAY: Final = 8
 
 
 def _somebody(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -67,3 +71,29 @@ def due(escalation: EscalationSettings, number: int) -> Millis | None:
     if rounds > escalation.repeat:
         return (escalation.repeat + 1) * escalation.round if (rounds, step) == (escalation.repeat + 1, 0) else None
     return rounds * escalation.round + escalation.steps[step].after
+
+
+def loops(named: Mapping[str, Sequence[tuple[Place, str]]]) -> list[tuple[Place, str]]:
+    """Escalations that lead back to themselves. `named`: for each the escalations that its steps name, with the
+    places. A loop is told once, where it closes, with the way round: `page → leads → page`."""
+    found: list[tuple[Place, str]] = []
+    done: set[str] = set()
+    for start in named:
+        way: dict[str, Iterator[tuple[Place, str]]] = {} if start in done else {start: iter(named[start])}
+        while way:
+            last, ahead = next(reversed(way.items()))
+            place, name = next(ahead, ((), ""))
+            if not place:
+                done.add(last)
+                del way[last]
+            elif name in way:
+                found.append((place, f"loops: {_way_round(list(way), name)}; let one of them name somebody else"))
+            elif name not in done:
+                way[name] = iter(named[name])
+    return found
+
+
+def _way_round(way: list[str], name: str) -> str:
+    there = way[way.index(name) :]
+    middle = there if len(there) <= _LONGEST_WAY else [*there[: _LONGEST_WAY - 1], "…"]
+    return " → ".join([*middle, name])

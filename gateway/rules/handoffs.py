@@ -8,7 +8,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from gateway.model import Millis
-from gateway.rules.calendars import instant_of, transition, wall_clock
+from gateway.rules.calendars import instant, transition, wall_clock
 
 ANCHOR: Final = dt.date(1970, 1, 5)
 """A Monday: from here turns are counted where the file does not say from when."""
@@ -18,8 +18,8 @@ def reached(moment: dt.datetime, zone: ZoneInfo) -> Millis:
     """The first instant at which the clock on the wall shows this moment or a later one: where summer time skips
     it, the end of what is skipped. A moment with its distance from UTC is what it is."""
     if moment.tzinfo is not None:
-        return instant_of(moment, zone)
-    first, second = (instant_of(moment.replace(fold=fold), zone) for fold in (0, 1))
+        return instant(moment, zone)
+    first, second = (instant(moment.replace(fold=fold), zone) for fold in (0, 1))
     # In what is skipped, the clock of before gives the later instant, and that of after the earlier.
     return transition(second, first, zone) if second < first else first
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Annotated, Final, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from gateway.fields import Settings, Texts
 from gateway.model import Millis, Override
@@ -22,12 +22,16 @@ from gateway.rules.calendars import (
     Moment,
     TimeZone,
     edges,
+    instant,
     is_open,
+    located,
     read_days,
 )
+from gateway.rules.documents import Place
 from gateway.rules.handoffs import ANCHOR, Handoffs, reached
 
 _DAY: Final[Millis] = 86_400_000
+_DAY_MINUTES: Final = 1_440
 _HORIZON: Final[Millis] = 35 * _DAY
 
 
@@ -51,6 +55,17 @@ class HandoffSettings(Settings):
     every: Literal["day", "week"] = "week"
     day: Annotated[int, BeforeValidator(read_weekday)] = 0
     at: Hour = 9 * 60
+
+    @model_validator(mode="after")
+    def _fits(self) -> HandoffSettings:
+        wrong: list[tuple[Place, str]] = []
+        if self.every == "day" and "day" in self.model_fields_set:
+            wrong.append((("day",), "says nothing where it is handed on every day; remove it"))
+        if self.at == _DAY_MINUTES:
+            wrong.append((("at",), "is the end of a day; write 00:00"))
+        if wrong:
+            raise located("handoff", wrong)
+        return self
 
 
 class OverrideSettings(Settings):
@@ -86,6 +101,24 @@ class RotationSettings(Settings):
     start: Date | None = None
     layers: tuple[LayerSettings, ...] = ()
     overrides: tuple[OverrideSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _fits(self) -> RotationSettings:
+        if not self.members and not self.layers:
+            raise ValueError("has no members; name at least one person")
+        wrong: list[tuple[Place, str]] = [
+            ((key,), "stands beside layers; move it into a layer")
+            for key in ("members",)
+            if self.layers and key in self.model_fields_set
+        ]
+        wrong += [
+            (("overrides", number, "to"), "is not after its beginning")
+            for number, override in enumerate(self.overrides)
+            if instant(override.to, self.time_zone) <= instant(override.from_, self.time_zone)
+        ]
+        if wrong:
+            raise located("rotation", wrong)
+        return self
 
     @cached_property
     def duties(self) -> tuple[LayerSettings, ...]:

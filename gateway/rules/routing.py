@@ -6,7 +6,7 @@ Pure: the incident, the routes and the hour in, a Plan out. `explain` shows the 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, model_validator
 from gateway.fields import Duration, Flag, Settings, Texts
 from gateway.model import Because, Hold, Incident, Millis, Missed, Override, Plan, Started, Target
 from gateway.rules.addressing import Addressee, address
-from gateway.rules.calendars import CalendarSettings, choice, located, suggestion
+from gateway.rules.calendars import CalendarSettings, located
 from gateway.rules.documents import Place
 from gateway.rules.escalation import EscalationSettings
 from gateway.rules.lifecycle import MOST_MOVES
@@ -148,33 +148,6 @@ def step(
     return draft.plan([said], unrouted=False)
 
 
-def unknown_names(
-    routes: Sequence[RouteSettings],
-    default: Sequence[str],
-    channels: Collection[str],
-    calendars: Collection[str],
-) -> list[tuple[Place, str]]:
-    """What these names do not mean: each place in the file with a sentence, in the file's order.
-
-    `channels` are all names that `to` may say, sleeping ones too."""
-    wrong: list[tuple[Place, str]] = []
-    owners: dict[str, int] = {}
-    for number, route in enumerate(routes):
-        here: Place = ("routes", number)
-        first = owners.setdefault(name_of(route, number), number)
-        if first != number:
-            wrong.append(((*here, "name"), f"is the name of routes.{first} already; give each route its own"))
-        wrong += [((*here, "match", *place), what) for place, what in unknown_calendars(route.match, calendars)]
-        wrong += [((*here, "to", *place), what) for place, what in _unknown("channel", route.to, channels)]
-    wrong += [(("default", *place), what) for place, what in _unknown("channel", default, channels)]
-    return wrong
-
-
-def unknown_calendars(match: Match, calendars: Collection[str]) -> list[tuple[Place, str]]:
-    """The calendars that a match names and nobody configured, each with its place in the block."""
-    return [(place, _no_such("calendar", name, calendars)) for place, name in match.calendars if name not in calendars]
-
-
 @dataclass(slots=True)
 class _Draft:
     """A plan while it is made."""
@@ -222,13 +195,3 @@ class _Draft:
             tuple(self.holds),
             tuple(self.started.values()),
         )
-
-
-def _unknown(what: str, names: Sequence[str], known: Collection[str]) -> list[tuple[Place, str]]:
-    return [((number,), _no_such(what, name, known)) for number, name in enumerate(names) if name not in known]
-
-
-def _no_such(what: str, name: str, known: Collection[str]) -> str:
-    # What is no name may be an address with a credential in it, written where a channel's name belongs.
-    said = f"unknown {what} '{name}'" if _SHOWABLE.fullmatch(name) else f"names no {what}"
-    return said + (suggestion(name, known) or f"; {choice(what, known)}")

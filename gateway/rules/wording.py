@@ -5,53 +5,77 @@ A ladder: the channel's own template, else our words, else the plainest text. No
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from gateway.model import GATEWAY, Change, Delivery, Incident, Message, Millis, Occasion, Severity
+from gateway.model import GATEWAY, Action, Change, Delivery, Incident, Message, Millis, Severity
+from gateway.rules.facts import Telling, facts
 from gateway.rules.fitting import brief, cut, one_line, spoken, web_address
 from gateway.rules.occasions import Story, read_story, standing
-from gateway.rules.phrases import PHRASES, Language, Phrases, clock, duration, instant
+from gateway.rules.phrases import PHRASES, Language
+from gateway.rules.saying import aside_short, head, speech
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from gateway.rules.templates import CompiledTemplates
 
 TITLE_MOST: Final = 150
 BODY_MOST: Final = 3_500
-_VALUE_MOST: Final = 200
-_NAME_MOST: Final = 60
-_FIELDS_MOST: Final = 10
-_SPOKEN_MOST: Final = 200
-_FAULTS: Final = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
+FAULTS: Final = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
+"""What composing may raise where an incident is stranger than our words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """How one channel speaks. `escape` makes foreign text harmless in its markup, for templates only."""
+    """How one channel speaks. `escape` makes foreign text harmless in its markup, for templates only.
+
+    `zone`: the time zone of the instants in the words; None for UTC."""
 
     channel: str
     language: Language
     templates: CompiledTemplates | None
     escape: Callable[[str], str]
     public_url: str = ""
+    zone: ZoneInfo | None = None
 
 
-def message(
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What goes along with a story: whose voice, when, and what the message carries beside its words.
+
+    `actions`: what can be done from there, without labels."""
+
+    name: str
+    voice: Voice
+    now: Millis
+    delivery: str = ""
+    links: Mapping[str, str] = field(default_factory=dict)
+    actions: Sequence[Action] = ()
+
+    @property
+    def telling(self) -> Telling:
+        return Telling(self.voice.language, self.now, self.voice.zone)
+
+
+def message(  # noqa: PLR0913, PLR0917  # all there is to a message; one name for two of these would hide them
     delivery: Delivery,
     incident: Incident,
     since: Sequence[Change],
     voice: Voice,
     links: Mapping[str, str],
     now: Millis,
+    actions: Sequence[Action] = (),
 ) -> Message:
     """What this channel hears of the incident. `since`: the changes after `delivery.said` in their order; where
-    it begins with the one that was said last, the words tell from which severity it moved. Never raises."""
-    name = f"{delivery.id}.{incident.revision}"
+    it begins with the one that was said last, the words tell from which severity it moved. `actions`: what can be
+    done from there; here they get their labels. Never raises."""
+    context = Context(f"{delivery.id}.{incident.revision}", voice, now, delivery.id, links, actions)
     try:
-        return _told(name, read_story(delivery, incident, since), voice, links, now)
-    except _FAULTS as fault:
-        return _plainest(name, incident, voice, type(fault).__name__)
+        return told(read_story(delivery, incident, since), context)
+    except FAULTS as fault:
+        return plainest(incident, context, type(fault).__name__)
 
 
 def test_message(channel: str, voice: Voice, now: Millis) -> Message:
@@ -70,47 +94,50 @@ def test_message(channel: str, voice: Voice, now: Millis) -> Message:
         body=phrases.test_body,
         momentary=True,
     )
-    return _told(f"{incident.id}.1", Story(incident, (), "test"), voice, {}, now)
+    return told(Story(incident, (), "test"), Context(f"{incident.id}.1", voice, now))
 
 
 # --- the ladder ---------------------------------------------------------------------------------------
 
 
-def _told(name: str, story: Story, voice: Voice, links: Mapping[str, str], now: Millis) -> Message:
-    incident, phrases = story.incident, PHRASES[voice.language]
-    head = _head(phrases.heads, story, phrases)
-    title = cut(f"{head} {one_line(incident.title)}".rstrip(), TITLE_MOST)
+def told(story: Story, context: Context) -> Message:
+    """The story in the channel's own templates where it has some, else in our words. Raises one of FAULTS."""
+    incident, voice, telling = story.incident, context.voice, context.telling
+    title = cut(f"{head(story, telling)} {one_line(incident.title)}".rstrip(), TITLE_MOST)
     url = web_address(incident.url)
     plain = Message(
-        id=name,
+        id=context.name,
         occasion=story.occasion,
         incident=incident,
         revision=incident.revision,
         title=title,
-        facts=tuple(_facts(story, phrases, voice.language, now)),
+        facts=tuple(facts(story, telling)),
         body=cut(incident.body.strip(), BODY_MOST),
         url=url,
-        brief=brief(title, _where_short(story), f"#{incident.number}" if incident.number else "", url),
-        speech=_speech(story, phrases, voice.language, now),
+        brief=brief(title, aside_short(story, telling), f"#{incident.number}" if incident.number else "", url),
+        speech=speech(story, telling),
         language=voice.language,
         quiet=story.quiet,
-        links=dict(links),
+        links=dict(context.links),
+        actions=_labelled(incident, context),
+        delivery=context.delivery,
     )
-    return plain if voice.templates is None else _in_own_words(plain, story, voice, voice.templates, now)
+    return plain if voice.templates is None else _in_own_words(plain, story, context, voice.templates)
 
 
-def _in_own_words(plain: Message, story: Story, voice: Voice, own: CompiledTemplates, now: Millis) -> Message:
+def _in_own_words(plain: Message, story: Story, context: Context, own: CompiledTemplates) -> Message:
     # Whoever compiled a template has loaded Jinja; the others need not.
     from gateway.rules import templates
     from gateway.rules.sandbox import Run
 
+    voice = context.voice
     shown = templates.variables(story.incident, story.news, plain.facts, plain.url, voice.public_url)
     words: dict[str, str] = {}
     failed: dict[str, str] = {}
     for part, template in (("title", own.title), ("body", own.body)):
         if template is None:
             continue
-        said = templates.render(template, shown, Run(voice.escape, now, voice.language))
+        said = templates.render(template, shown, Run(voice.escape, context.now, voice.language))
         if isinstance(said, templates.Failed):
             failed[part] = said.reason
         elif part == "title" and not said:
@@ -131,117 +158,28 @@ def _failure(failed: Mapping[str, str], language: Language) -> str:
     return phrases.template_failed.format(what=what, reason=", ".join(dict.fromkeys(failed.values())))
 
 
-def _plainest(name: str, incident: Incident, voice: Voice, reason: str) -> Message:
+def plainest(incident: Incident, context: Context, reason: str) -> Message:
     """What is left when an incident is stranger than our words: its title, and that we could say no more."""
     title = cut(one_line(str(incident.title)), TITLE_MOST) or "?"
     return Message(
-        id=name,
+        id=context.name,
         occasion=standing(incident),
         incident=incident,
         revision=incident.revision,
         title=title,
         brief=brief(title, "", "", ""),
         speech=spoken(title, {}, " "),
-        language=voice.language,
-        footer=PHRASES[voice.language].wording_failed.format(reason=reason),
+        language=context.voice.language,
+        footer=PHRASES[context.voice.language].wording_failed.format(reason=reason),
+        actions=_labelled(incident, context),
+        delivery=context.delivery,
     )
 
 
-# --- our words ----------------------------------------------------------------------------------------
-
-
-def _head(forms: Mapping[Occasion, str], story: Story, phrases: Phrases) -> str:
-    """What stands before the title. An edit that only links shows how things stand, not that they were linked."""
-    occasion = standing(story.incident) if story.occasion == "linked" else story.occasion
-    word = phrases.severity_word(story.incident.severity)
-    return forms[occasion].format(severity=word.upper() if forms is phrases.heads else word)
-
-
-def _facts(story: Story, phrases: Phrases, language: Language, now: Millis) -> Iterator[tuple[str, str]]:
-    incident = story.incident
-    yield phrases.severity, _severity(story, phrases)
-    if place := _place(incident):
-        both = bool(incident.service and incident.environment)
-        yield phrases.where if both else phrases.service if incident.service else phrases.environment, place
-    kind = one_line(incident.kind)
-    yield phrases.source, cut(f"{one_line(incident.source)} ({kind})" if kind else incident.source, _VALUE_MOST)
-    yield _began(incident, phrases, language, now)
-    if incident.count > 1:
-        yield phrases.count, phrases.count_value.format(count=incident.count)
-    if incident.value is not None:
-        yield phrases.value, f"{incident.value:.15g}"
-    if incident.number:
-        yield phrases.number, f"#{incident.number}"
-    for label, value in list(incident.fields.items())[:_FIELDS_MOST]:
-        if text := cut(one_line(value), _VALUE_MOST):
-            yield cut(one_line(label), _NAME_MOST), text
-    yield from _people(story, phrases)
-    if incident.resolved_at is not None and incident.state == "resolved" and not incident.momentary:
-        span = duration(incident.resolved_at - incident.opened_at, language)
-        yield phrases.resolved, phrases.resolved_value.format(at=instant(incident.resolved_at), span=span)
-    if incident.previous:
-        yield phrases.follows, cut(one_line(incident.previous), _NAME_MOST)
-
-
-def _severity(story: Story, phrases: Phrases) -> str:
-    incident, was = story.incident, story.was
-    now = phrases.severity_word(incident.severity)
-    if was is not None and was != incident.severity:
-        now = f"{phrases.severity_word(was)} → {now}"
-    if incident.worst > max(incident.severity, was or incident.severity):
-        return phrases.worst.format(now=now, worst=phrases.severity_word(incident.worst))
-    return now
-
-
-def _place(incident: Incident) -> str:
-    names = (cut(one_line(name), _VALUE_MOST) for name in (incident.service, incident.environment))
-    return " · ".join(name for name in names if name)
-
-
-def _began(incident: Incident, phrases: Phrases, language: Language, now: Millis) -> tuple[str, str]:
-    at = instant(incident.opened_at)
-    if incident.momentary:
-        return phrases.happened, at
-    if incident.state == "resolved" or now - incident.opened_at < 60_000:
-        return phrases.since, at
-    return phrases.since, phrases.since_value.format(at=at, span=duration(now - incident.opened_at, language))
-
-
-def _people(story: Story, phrases: Phrases) -> Iterator[tuple[str, str]]:
-    incident = story.incident
-    if incident.acknowledged_at is not None:
-        by = cut(one_line(incident.acknowledged_by), _NAME_MOST)
-        yield phrases.acknowledged, ", ".join(word for word in (by, instant(incident.acknowledged_at)) if word)
-    if incident.assigned_to:
-        yield phrases.assigned, cut(one_line(incident.assigned_to), _NAME_MOST)
-    if note := next((change.note for change in reversed(story.news) if change.note and change.by != GATEWAY), ""):
-        yield phrases.note, cut(one_line(note), _VALUE_MOST)
-
-
-def _where_short(story: Story) -> str:
-    """Where, and for what is over already also when: an SMS has nothing else to say it with."""
-    incident = story.incident
-    names = (one_line(incident.service), one_line(incident.environment))
-    where = cut("/".join(name for name in names if name), 40)
-    if story.occasion != "over" or incident.resolved_at is None:
-        return where
-    times = f"{clock(incident.opened_at)}-{clock(incident.resolved_at)} UTC"
-    return f"{where}, {times}" if where else times
-
-
-def _speech(story: Story, phrases: Phrases, language: Language, now: Millis) -> str:
-    incident = story.incident
-    ended = incident.state == "resolved" and not incident.momentary and incident.resolved_at is not None
-    span = duration((incident.resolved_at or 0 if ended else now) - incident.opened_at, language, spoken=True)
-    long = phrases.spoken_after if ended else phrases.spoken_for
-    told_long = ended or (not incident.momentary and now - incident.opened_at >= 60_000)
-    sentences = (
-        _head(phrases.openings, story, phrases).capitalize(),
-        cut(one_line(incident.title), _SPOKEN_MOST),
-        _place(incident).replace(" · ", ", "),
-        long.format(span=span) if told_long else "",
-        phrases.spoken_number.format(number=incident.number) if incident.number else "",
-    )
-    dot = " dot " if language == "en" else " 점 "
-    read = (spoken(sentence, phrases.spoken_signs, dot).rstrip(".,") for sentence in sentences)
-    return "".join(f"{sentence}. " for sentence in read if sentence).rstrip()
+def _labelled(incident: Incident, context: Context) -> tuple[Action, ...]:
+    """What can still be done: nothing about what is over, and nothing twice."""
+    if incident.state == "resolved" or incident.momentary:
+        return ()
+    done = "acknowledge" if incident.state == "acknowledged" else ""
+    labels = PHRASES[context.voice.language].actions
+    return tuple(replace(action, label=labels[action.verb]) for action in context.actions if action.verb != done)

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from gateway.channels._letter import subject
 from gateway.channels.email import Email, Settings, connect
-from gateway.contracts import Channel, Surroundings
+from gateway.contracts import Channel, Listener, Surroundings
 from gateway.fields import Rate
 from gateway.model import Action, Message, Receipt, Rejected, Retry, Sent, Severity, Unknown
 from tests.channels.suite import NOON, ChannelContract, a_change, a_message, an_incident
@@ -505,6 +505,12 @@ async def test_what_can_be_done_stands_in_both_halves(custom: str | None) -> Non
     assert "Silence" not in plain + rich  # there is no link for it
 
 
+async def test_a_link_without_a_name_is_called_by_what_it_does() -> None:
+    plain, rich = halves(await sent(a_message(actions=(Action("resolve", "", "https://a.example/links/x"),))))
+    assert plain.endswith("\nresolve: https://a.example/links/x\n")
+    assert ">resolve</a>" in rich
+
+
 async def test_where_nothing_can_be_done_there_are_no_links() -> None:
     plain, rich = halves(await sent(a_message(url="")))
     assert "/links/" not in plain + rich
@@ -516,3 +522,9 @@ async def test_where_nothing_can_be_done_there_are_no_links() -> None:
 )
 async def test_whatever_the_occasion_the_subject_keeps_its_stem(occasion: Any) -> None:
     assert (await sent(a_message(occasion=occasion)))["Subject"] == "[CRITICAL] shop is down"
+
+
+def test_a_letter_can_be_acted_on_though_nobody_answers_it() -> None:
+    channel = connect(settings(), Surroundings("ops-mail"))
+    assert (channel.listens, channel.links) == (True, True)
+    assert not isinstance(channel, Listener)

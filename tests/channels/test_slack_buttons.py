@@ -260,6 +260,15 @@ def test_a_channel_that_is_certainly_another_is_ignored() -> None:
     assert isinstance(bot(FakeSlack(), channel="#ops").hear(of(body)), Pressed)  # a name tells nothing of its id
 
 
+async def test_the_id_behind_a_name_is_learned_by_speaking_there() -> None:
+    body = pressed("acknowledge", INCIDENT, Said("C0ANOTHER", "1.2", "", {}))
+    channel = bot(FakeSlack())
+    assert isinstance(channel.hear(of(body)), Pressed)
+    await channel.send(a_message(), {})
+    assert isinstance(channel.hear(of(body)), Ignored)
+    assert isinstance(channel.hear(of(pressed("acknowledge", INCIDENT, ROOT))), Pressed)
+
+
 # --- whether it was our message -----------------------------------------------------------------------
 
 

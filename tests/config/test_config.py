@@ -21,9 +21,13 @@ from gateway.config import Configuration, Plugs, Refused, load, summary
 from gateway.config.problems import sentence
 from gateway.contracts import SourceSettings
 from gateway.errors import BadConfiguration
+from gateway.rules.expectations import Never, Newest, Now
 
 ROOT = Path(__file__).parent.parent.parent
 BAD = sorted((Path(__file__).parent / "bad").glob("*.yaml"))
+WHOLE = (Path(__file__).parent / "good" / "quiet_and_paging.yaml").read_text(encoding="utf-8")
+QUIET = ("people", "rotations", "escalations", "mutes", "inhibit", "expire", "tests")
+MONDAY_NOON = 1_767_614_400_000
 ENVIRON = {"EMPTY": "", "GOOD_URL": "https://hooks.example.com/x", "GOOD_TOKEN": "abc-4711"}
 GOOD = """
 sources:
@@ -126,6 +130,81 @@ def test_the_summary_names_every_variable_that_is_waited_for(tmp_path: Path) -> 
     assert summary(loaded(tmp_path, text)).endswith("channel a sleeps until A, B and file:gone are set")
 
 
+def test_the_blocks_for_quiet_and_paging_are_part_of_the_value(tmp_path: Path) -> None:
+    good = loaded(tmp_path, WHOLE)
+    routing = good.routing
+    assert routing.people["kim"].channels == ("kim-sms", "kim-tg")
+    assert routing.rotations["primary"].members == ("kim", "lee")
+    assert [step.after for step in routing.escalations["page"].steps] == [0, 300_000, 900_000]
+    assert [mute.reason for mute in routing.mutes] == ["backups"]
+    assert [rule.same for rule in routing.inhibit] == [("service",)]
+    assert [rule.after for rule in routing.expire] == [7_200_000]
+    assert (routing.routes[1].cooldown, routing.routes[1].group_by) == (300_000, ("service",))
+    assert str(good.channels["ops-slack"].settings.max_messages) == "20/h"
+
+
+def test_the_tests_of_a_file_are_read_and_kept(tmp_path: Path) -> None:
+    outage, sequence = loaded(tmp_path, WHOLE).tests
+    assert outage.expect == {"oncall-sms": Now(), "ceo": Never()}
+    assert [step.at for step in sequence.steps] == [0, 180_000, 240_000]
+    assert sequence.steps[2].resolve == Newest()
+
+
+def test_the_summary_counts_whoever_can_be_paged_and_who_cannot(tmp_path: Path) -> None:
+    good = loaded(tmp_path, WHOLE)
+    assert summary(good).splitlines() == [
+        f"2 sources, 3 channels, 2 routes, 5 people, 3 rotations, 2 escalations; configuration {good.hash}",
+        "source sentry sleeps until NOT_SET is set",
+        "channel kim-tg sleeps until NOT_SET is set",
+        "person lead cannot be reached: kim-tg sleeps",
+    ]
+    text = (
+        'channels:\n  a: {kind: screen, language: "${NOT_SET}", optional: true}\n'
+        '  b: {kind: screen, language: "${NOT_SET}", optional: true}\n'
+        "people:\n  kim: {channels: [a, b]}\n"
+    )
+    said = summary(loaded(tmp_path, text))
+    assert said.startswith("0 sources, 0 channels, 0 routes, 1 person; configuration ")
+    assert said.endswith("person kim cannot be reached: a and b sleep")
+
+
+MAIL = "{kind: email, host: smtp.example.com, from: a@example.com, to: [b@example.com]}"
+
+
+@pytest.mark.parametrize(
+    ("channel", "public_url", "left_out"),
+    [
+        (MAIL, "", True),
+        (MAIL, "public_url: https://alerts.example.com\n", False),
+        ("{kind: screen}", "", False),
+        ('{kind: slack, webhook_url: "https://hooks.example.com/x"}', "", False),
+    ],
+)
+def test_the_summary_says_where_there_are_no_buttons(
+    tmp_path: Path, channel: str, public_url: str, left_out: bool
+) -> None:
+    said = summary(loaded(tmp_path, f"{public_url}channels:\n  ops: {channel}\n"))
+    assert ("buttons and links are left out: public_url is not set" in said.splitlines()) is left_out
+
+
+def test_slack_has_buttons_where_it_has_a_secret_for_them(tmp_path: Path) -> None:
+    kind = plugins.channel_kinds()["slack"]
+    if "signing_secret" not in kind.settings.model_fields:
+        pytest.skip("slack has no buttons yet")
+    text = 'channels:\n  ops: {kind: slack, webhook_url: "https://hooks.example.com/x", signing_secret: abc}\n'
+    assert "public_url is not set" in summary(loaded(tmp_path, text))
+
+
+def test_the_summary_names_calendars_that_are_over_where_it_knows_the_hour(tmp_path: Path) -> None:
+    text = 'calendars:\n  release: {time_zone: UTC, dates: [{from: "2026-01-04T00:00", to: "2026-01-05T12:00"}]}\n'
+    good = loaded(tmp_path, text)
+    over = "calendar release never opens again: its dates are over"
+    assert over in summary(good, MONDAY_NOON)
+    assert over not in summary(good, MONDAY_NOON - 1)
+    assert over not in summary(good, MONDAY_NOON - 7 * 86_400_000)
+    assert over not in summary(good)
+
+
 def test_a_file_with_little_in_it_is_good(tmp_path: Path) -> None:
     good = loaded(tmp_path, "channels:\n  terminal: {kind: screen}\nroutes:\nsources:\n# nothing yet\n")
     assert good.routing.routes == ()
@@ -161,6 +240,55 @@ def test_the_shipped_file_wakes_up_with_its_variables() -> None:
     assert not good.sleeping_sources
     assert not good.sleeping_channels
     assert {target for route in good.routing.routes for target in route.to} == set(good.channels)
+
+
+# --- nobody on call -----------------------------------------------------------------------------------
+
+ROTATION = """
+channels:
+  sms: {{kind: screen}}
+calendars:
+  day: {{time_zone: Asia/Seoul, weekly: [{{days: daily, from: "09:00", to: "21:00"}}]{closed}}}
+  night: {{time_zone: Asia/Seoul, weekly: [{{days: daily, from: "21:00", to: "09:00"}}]}}
+people:
+  kim: {{channels: sms}}
+rotations:
+  primary:
+    time_zone: Asia/Seoul
+    layers: [{{members: kim, during: day}}, {{members: kim, during: night}}]
+    overrides: {overrides}
+"""
+HOLIDAY = ', except: "2026-12-25"'
+STAND_IN = '[{member: kim, from: "2026-12-25T09:00", to: "2026-12-25T21:00"}]'
+FOR_ANOTHER = '[{member: kim, for: kim, from: "2026-12-25T09:00", to: "2026-12-25T21:00"}]'
+
+
+def test_layers_that_share_the_day_leave_no_gap(tmp_path: Path) -> None:
+    file = tmp_path / "routing.yaml"
+    file.write_text(ROTATION.format(closed="", overrides="[]"))
+    assert load(file, {}, now=MONDAY_NOON).routing.rotations
+
+
+def test_a_holiday_with_nobody_on_call_is_a_problem_where_the_hour_is_known(tmp_path: Path) -> None:
+    """A gateway that starts asks without: it must not stumble over its own file because a holiday came near."""
+    file = tmp_path / "routing.yaml"
+    file.write_text(ROTATION.format(closed=HOLIDAY, overrides="[]"))
+    assert load(file, {}).routing.rotations
+    with pytest.raises(BadConfiguration) as refused:
+        load(file, {}, now=MONDAY_NOON)
+    assert str(refused.value).endswith(
+        "10: rotations.primary: nobody is on call from Fri 2026-12-25 09:00 to Fri 2026-12-25 21:00; "
+        "add a layer without `during`, or widen a calendar"
+    )
+
+
+def test_an_override_may_fill_a_gap_but_not_by_standing_in_for_nobody(tmp_path: Path) -> None:
+    file = tmp_path / "routing.yaml"
+    file.write_text(ROTATION.format(closed=HOLIDAY, overrides=STAND_IN))
+    assert load(file, {}, now=MONDAY_NOON).routing.rotations
+    file.write_text(ROTATION.format(closed=HOLIDAY, overrides=FOR_ANOTHER))
+    with pytest.raises(BadConfiguration):
+        load(file, {}, now=MONDAY_NOON)
 
 
 # --- secrets in files ---------------------------------------------------------------------------------
@@ -234,6 +362,16 @@ def test_problems_name_the_file_as_it_was_named_and_stand_in_its_order(tmp_path:
         f"{tmp_path}/routing.yaml:2: routes.0.to: unknown channel 'x'; did you mean 'a'?\n"
         f"{tmp_path}/routing.yaml:4: channels.a.kind: unknown kind 'screan'; did you mean 'screen'?"
     ).replace("; did you mean 'a'?", "; there are a")
+
+
+def test_a_loop_of_very_many_is_told_in_few_words_and_in_time(tmp_path: Path) -> None:
+    many = "".join(f"  e{number}: {{steps: [{{to: e{number + 1}}}]}}\n" for number in range(5_000))
+    text = f"channels: {{c: {{kind: screen}}}}\nescalations:\n{many}  e5000: {{steps: [{{to: e4000}}]}}\n"
+    started = time.process_time()
+    (said,) = problems(tmp_path, text)
+    assert time.process_time() - started < 15
+    way = "e4000 → e4001 → e4002 → e4003 → e4004 → e4005 → e4006 → … → e4000"
+    assert said == f"5003: escalations.e5000.steps.0.to: loops: {way}; let one of them name somebody else"
 
 
 @pytest.mark.parametrize("value", ["x", "${GONE}", "${TOKEN}"])
@@ -330,6 +468,15 @@ CANARIES = (
     "whsec_canary4711!",
     "xoxb-canary-4711",
 )
+SETTINGS = {
+    "people": ("time_zone", "language", "quiet"),
+    "rotations": ("time_zone", "handoff", "start", "layers", "overrides"),
+    "escalations": ("steps", "repeat"),
+    "mutes": ("name", "match", "reason"),
+    "inhibit": ("name", "when", "mute", "same"),
+    "expire": ("match", "after"),
+    "tests": ("name", "alert", "sequence", "now", "expect"),
+}
 REFERENCES = {"adapter", "kind"}
 """Like `to`, `default` and `during`: a wrong value is repeated where it looks like a name, to show the slip."""
 
@@ -360,6 +507,14 @@ def with_value(value: object) -> Iterator[dict[str, object]]:
         yield {key: value}
     for key in ("time_zone", "weekly", "dates", "except"):
         yield {"calendars": {"x": {key: value}}}
+    for key in QUIET:
+        yield {key: value}
+    for block, keys in SETTINGS.items():
+        entry = {"steps": value} | dict.fromkeys(keys, value)
+        for filled in (entry, *({key: value} for key in keys)):
+            yield {block: {"x": filled} if block in ("people", "rotations", "escalations") else [filled]}
+    for key in ("cooldown", "repeat_every", "only_after", "group_by", "group_wait", "flap"):
+        yield {"channels": {"x": {"kind": "screen"}}, "routes": [{"to": "x", key: value}]}
     for key in ("severity", "source", "labels", "not", "nonsense"):
         yield {"channels": {"x": {"kind": "screen"}}, "routes": [{"to": "x", "match": {key: value}}]}
 
@@ -395,7 +550,9 @@ _WORDS = st.sampled_from(
         """sources channels routes calendars default adapter kind secret token optional true false sentry github screen
         slack email notion webhook telegram apprise to match severity >=error during night time_zone Asia/Seoul weekly
         days mon-fri from 09:00 labels templates pace 1/s timeout 5s properties Date occurred_at url ${X} ${ ${EMPTY}
-        $${X} ${file:/nonexistent} https://x.example/ chat_id -100123 port 25 unauthenticated public_url ? . not""",
+        $${X} ${file:/nonexistent} https://x.example/ chat_id -100123 port 25 unauthenticated public_url ? . not
+        channels quiet below members layers handoff every day overrides member for start steps after repeat same when
+        mute alert sequence at acknowledge resolve expect nobody now never cooldown group_by group_wait flap reason""",
     )
 )
 _TREES = st.recursive(
@@ -413,6 +570,7 @@ _FILES = st.fixed_dictionaries(
         "channels": _ENTRIES | _TREES,
         "routes": st.lists(st.dictionaries(_WORDS, _TREES, max_size=4), max_size=2) | _TREES,
         "calendars": _ENTRIES | _TREES,
+        **dict.fromkeys(QUIET, _ENTRIES | st.lists(st.dictionaries(_WORDS, _TREES, max_size=4), max_size=2) | _TREES),
         "default": _TREES,
         "public_url": _TREES,
         "trusted_proxies": _TREES,
@@ -441,9 +599,16 @@ def test_any_tree_is_loaded_or_refused(tmp_path: Path, tree: Mapping[str, object
 
 
 @_quiet
+@given(kept=st.sets(st.sampled_from([*QUIET, "calendars", "routes", "sources", "channels", "default"])))
+def test_any_of_the_blocks_may_stand_without_the_others(tmp_path: Path, kept: set[str]) -> None:
+    tree = {name: block for name, block in yaml.load(WHOLE, Loader=yaml.BaseLoader).items() if name in kept}  # noqa: S506
+    assert is_loaded_or_refused(tmp_path, yaml.dump({**tree, "reopen_within": "10m"}))
+
+
+@_quiet
 @given(st.data())
 def test_any_damage_to_a_good_file_is_loaded_or_refused(tmp_path: Path, data: st.DataObject) -> None:
-    text = GOOD
+    text = data.draw(st.sampled_from([GOOD, WHOLE]))
     for _ in range(data.draw(st.integers(1, 4))):
         start = data.draw(st.integers(0, len(text)))
         end = min(len(text), start + data.draw(st.integers(0, 12)))

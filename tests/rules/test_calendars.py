@@ -101,6 +101,13 @@ def test_an_excepted_day_is_closed_from_midnight_to_midnight_and_no_longer() -> 
     assert is_open(night, at("2026-12-26T00:00:00+01:00"))
 
 
+def test_a_minute_outside_of_all_excepted_days_is_enough_to_open() -> None:
+    open_ = calendar(
+        dates=[{"from": "2026-12-24T09:00", "to": "2026-12-26T00:01"}], **{"except": ["2026-12-24", "2026-12-25"]}
+    )
+    assert is_open(open_, at("2026-12-26T00:00+01:00"))
+
+
 def test_one_excepted_day_needs_no_list() -> None:
     assert weekly("daily", "00:00", "24:00", **{"except": "2026-12-25"}).closed_days == {dt.date(2026, 12, 25)}
 
@@ -303,6 +310,15 @@ def test_the_end_of_all_years_is_no_boundary() -> None:
         ({"time_zone": ["UTC"]}, ("time_zone",), "is no time zone; write it like Asia/Seoul"),
         ({"time_zone": "../../etc/passwd"}, ("time_zone",), "is no time zone; write it like Asia/Seoul"),
         ({"weekly": []}, (), "never opens; give it weekly hours or dates"),
+        (
+            {
+                "weekly": [],
+                "dates": [{"from": "2026-12-24T09:00", "to": "2026-12-26T00:00"}],
+                "except": ["2026-12-24", "2026-12-25"],
+            },
+            (),
+            "never opens; each of its dates is in `except`",
+        ),
         ({"except": ["25.12.2026"]}, ("except", 0), "is no date; write it like 2026-12-25"),
         ({"except": ["2026-02-28", "2026-02-29"]}, ("except", 1), "is no date; write it like 2026-12-25"),
         ({"except": [{"from": "2026-02-28"}]}, ("except", 0), "is no date; write it like 2026-12-25"),

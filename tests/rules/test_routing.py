@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from gateway.model import GATEWAY, Because, Incident, Missed, Plan, Severity, Target
 from gateway.rules.calendars import CalendarSettings
 from gateway.rules.matching import Match
-from gateway.rules.routing import DEFAULT, RouteSettings, Routing, name_of, plan, unknown_calendars, unknown_names
+from gateway.rules.routing import DEFAULT, RouteSettings, Routing, name_of, plan
 
 INCIDENT = Incident(
     id="1",
@@ -249,35 +249,3 @@ def test_a_wrong_route_is_refused_at_its_place(tree: Any, place: tuple[Any, ...]
 def test_a_route_needs_no_match_and_takes_one_channel_as_text() -> None:
     read = RouteSettings.model_validate({"to": "slack"})
     assert read == RouteSettings(name="", match=Match(), to=("slack",), stop=False)
-
-
-def test_every_name_that_means_nothing_is_told_with_its_place() -> None:
-    routes = [
-        RouteSettings.model_validate(tree)
-        for tree in (
-            route("pages", ["ops-slack", "ops-slak"], match={"during": "ofice"}),
-            route("pages", ["ops-slack"], match={"not": {"during": ["office", "holidays"]}}),
-            {"to": ["xyz", "https://hooks.example.com/services/secret"]},
-            route("route 2", "mail"),
-        )
-    ]
-    assert unknown_names(routes, ["ops-mail", "mail"], {"ops-slack", "mail"}, {"office"}) == [
-        (("routes", 0, "match", "during"), "unknown calendar 'ofice'; did you mean 'office'?"),
-        (("routes", 0, "to", 1), "unknown channel 'ops-slak'; did you mean 'ops-slack'?"),
-        (("routes", 1, "name"), "is the name of routes.0 already; give each route its own"),
-        (("routes", 1, "match", "not", "during", 1), "unknown calendar 'holidays'; there are office"),
-        (("routes", 2, "to", 0), "unknown channel 'xyz'; there are mail, ops-slack"),
-        (("routes", 2, "to", 1), "names no channel; there are mail, ops-slack"),
-        (("routes", 3, "name"), "is the name of routes.2 already; give each route its own"),
-        (("default", 0), "unknown channel 'ops-mail'; did you mean 'mail'?"),
-    ]
-
-
-def test_where_nothing_is_configured_a_name_has_no_neighbour() -> None:
-    match = Match.read({"during": "office"})
-    assert unknown_calendars(match, ()) == [(("during",), "unknown calendar 'office'; there is no calendar here")]
-
-
-def test_names_that_all_mean_something_are_no_problem() -> None:
-    read = RouteSettings.model_validate(route("a", ["slack"], match={"during": "office"}))
-    assert unknown_names([read], ["slack"], ["slack"], CALENDARS) == []

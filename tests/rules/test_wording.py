@@ -164,7 +164,7 @@ class TestTheWords:
             assigned_to="lee",
             previous="0191",
         )
-        noted = replace(moved("linked", first=2)[0], by="kim", note="looking\ninto it")
+        noted = replace(moved("noted", first=2)[0], by="kim", note="looking\ninto it")
         assert heard([noted], said=1, incident=full).facts == (
             ("Severity", "critical"),
             ("Where", "db-1 · production"),
@@ -177,7 +177,7 @@ class TestTheWords:
             ("free", "6 %"),
             ("Acknowledged", "kim, 2026-11-20 10:01 UTC"),
             ("Assigned to", "lee"),
-            ("Note", "looking into it"),
+            ("Note", "kim: looking into it"),
             ("Follows", "0191"),
         )
 
