@@ -395,6 +395,184 @@ class TestAboutAGateway:
         assert not list(tmp_path.glob("*.partial"))
 
 
+class TestActing:
+    @pytest.fixture
+    def number(self, tocsin: Any) -> str:
+        """A new incident's."""
+        title = f"Disk full {time.monotonic_ns()}"
+        tocsin("send", "--title", title)
+        lines = wait_for(lambda: [line for line in tocsin("incidents").splitlines() if title in line])
+        return str(lines[0].split()[0])
+
+    def test_each_act_says_what_is_so_now(self, tocsin: Any, number: str) -> None:
+        assert re.fullmatch(rf"{number} Disk full \d+: noted by kim\n", tocsin("note", number, "seen", "--by", "kim"))
+        assert tocsin("assign", number, "lee", "--by", "kim").endswith(": open, assigned to lee\n")
+        assert tocsin("ack", number.removeprefix("#"), "--by", "kim").endswith(": acknowledged by kim\n")
+        assert tocsin("resolve", number, "--note", "grown").endswith(": resolved\n")
+        assert tocsin("reopen", number, "--by", "kim").endswith(": open\n")
+        changes = json.loads(tocsin("explain", "--json", number.removeprefix("#")))["changes"]
+        assert ("resolved", "grown") in [(change["what"], change["note"]) for change in changes]
+
+    def test_who_is_second_is_told_who_was_first(self, tocsin: Any, number: str) -> None:
+        tocsin("ack", number, env={"TOCSIN_USER": "lee"})
+        late = run("ack", number, "--by", "kim")
+        assert (late.exit_code, late.stdout) == (1, "")
+        assert re.match(rf"Error: 409: {number} was acknowledged by lee first", late.stderr)
+
+    def test_without_a_name_it_is_whoever_is_logged_in(self, tocsin: Any, number: str) -> None:
+        env = {"TOCSIN_USER": None, "LOGNAME": "park"}
+        assert tocsin("ack", number, env=env).endswith(": acknowledged by park\n")
+
+    def test_a_silence_is_made_listed_and_ended(self, tocsin: Any) -> None:
+        assert tocsin("silence", "list") == "none\n"
+        made = tocsin(
+            "silence", "add", "--match", "severity=>=error", "--match", "labels.team=data",
+            "--match", "labels.team=web", "--for", "2h", "--reason", "moving the database", "--by", "kim",
+        )  # fmt: skip
+        what = 'severity=>=error labels.team=["data", "web"]'
+        found = re.fullmatch(rf"(\S+): {re.escape(what)} is silenced until \d{{4}}-\d\d-\d\d \d\d:\d\d UTC\n", made)
+        assert found
+        listed = tocsin("silence", "list").splitlines()
+        assert re.match(r"ID +UNTIL \(UTC\) +BY +MATCH +REASON", listed[0])
+        assert re.match(rf"{found[1]}  \S+ \S+  kim  {re.escape(what)}  moving the database", listed[1])
+        (one,) = json.loads(tocsin("silence", "list", "--json"))["items"]
+        assert one["match"] == {"severity": ">=error", "labels.team": ["data", "web"]}
+        assert tocsin("silence", "end", found[1]) == f"{found[1]}: {what} is heard again\n"
+        assert tocsin("silence", "list") == "none\n"
+
+    @pytest.mark.parametrize(
+        ("arguments", "code", "sentence"),
+        [
+            (["ack", "99999"], 1, "404: There is no such incident."),
+            (["note", "99999", ""], 1, "422: note: is needed"),
+            (["silence", "end", "none"], 1, "404: There is no such silence in force."),
+            (["silence", "add", "--match", "severiti=x", "--for", "1h", "--reason", "r"], 1, "422: match.severiti: "),
+            (["silence", "add", "--match", "x", "--for", "1h", "--reason", "r"], 2, "--match 'x' must look like k=v"),
+            (["silence", "add", "--match", "kind=x", "--reason", "r"], 2, "give either --for"),
+            (["silence", "add", "--for", "1h", "--reason", "r"], 2, "Missing option '--match'"),
+            (["override", "end", "none"], 1, "404: There is no such override."),
+            (
+                ["override", "add", "nobody", "--member", "kim", "--from", "now", "--to", "+2h"],
+                1,
+                "422: rotation: is no rotation of routing.yaml; there is no rotation here",
+            ),
+        ],
+    )
+    def test_what_cannot_be_is_refused(self, tocsin: Any, arguments: list[str], code: int, sentence: str) -> None:
+        result = run(*arguments)
+        assert (result.exit_code, result.stdout) == (code, "")
+        assert result.stderr.splitlines()[-1].startswith(f"Error: {sentence}")
+
+    def test_without_rotations_it_says_so(self, tocsin: Any) -> None:
+        assert tocsin("oncall") == "There is no rotation in routing.yaml.\n"
+        assert tocsin("override", "list") == "none\n"
+
+
+ROTATION: dict[str, Any] = {
+    "rotation": "primary",
+    "time_zone": "Europe/Berlin",
+    "now": {"member": "kim", "since": "2026-03-16T08:00:00.000Z", "until": "2026-03-23T08:00:00.000Z",
+            "because": "turn"},
+    "shifts": [
+        {"member": "kim", "from": "2026-03-18T12:00:00.000Z", "to": "2026-03-23T08:00:00.000Z", "because": "turn"},
+        {"member": "lee", "from": "2026-03-23T08:00:00.000Z", "to": "2026-03-30T07:00:00.000Z",
+         "because": "override for park by kim"},
+        {"member": "kim", "from": "2026-03-30T07:00:00.000Z", "to": "2026-04-06T07:00:00.000Z",
+         "because": "turn in layer 2"},
+        {"member": None, "from": "2026-04-06T07:00:00.000Z", "to": "2026-04-15T12:00:00.000Z",
+         "because": "override by " + "x" * 99},
+    ],
+    "ics": "/api/v1/oncall/primary.ics?token=t0ken",
+}  # fmt: skip
+NOBODY = {**ROTATION, "rotation": "night", "now": None, "shifts": ROTATION["shifts"][3:]}
+OVERRIDE = {
+    "id": "o1", "rotation": "primary", "member": "lee", "from": "2026-03-23T08:00:00.000Z",
+    "to": "2026-03-30T07:00:00.000Z", "for": "park", "by": "kim",
+}  # fmt: skip
+
+
+class _Roster(BaseHTTPRequestHandler):
+    """A gateway that has one rotation, and an override for whoever asks."""
+
+    asked: list[tuple[str, str, Any]]
+
+    def answer(self) -> None:
+        length = int(self.headers.get("content-length", "0"))
+        self.asked.append((self.command, self.path, json.loads(self.rfile.read(length) or "null")))
+        shape: Any = {"at": "2026-03-18T12:00:00.000Z", "items": [ROTATION, NOBODY]}
+        if "overrides" in self.path:
+            shape = {"items": [OVERRIDE]} if self.command == "GET" else OVERRIDE
+        body = json.dumps(shape).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        self.answer()
+
+    def do_POST(self) -> None:
+        self.answer()
+
+    def do_DELETE(self) -> None:
+        self.answer()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+class TestOnCall:
+    @pytest.fixture(autouse=True)
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str, Any]]]:
+        """What the gateway is asked."""
+        asked: list[tuple[str, str, Any]] = []
+        roster = type("Roster", (_Roster,), {"asked": asked})
+        with ThreadingHTTPServer(("127.0.0.1", 0), roster) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            monkeypatch.setenv("TOCSIN_URL", f"http://127.0.0.1:{server.server_address[1]}")
+            yield asked
+            server.shutdown()
+
+    def test_each_rotation_is_a_block_by_its_own_clock(self) -> None:
+        result = run("oncall")
+        lines = result.stdout.splitlines()
+        assert lines[:4] == [
+            "primary  (Europe/Berlin)",
+            "  now: kim, until Mon 2026-03-23 09:00",
+            "  Mon 2026-03-23 09:00  lee  (override for park by kim)",
+            "  Mon 2026-03-30 09:00  kim",
+        ]
+        assert lines[4].startswith("  Mon 2026-04-06 09:00  nobody  (override by xx")
+        assert lines[5:8] == ["", "night  (Europe/Berlin)", lines[7]]
+        assert lines[7].startswith("  now: nobody, until Wed 2026-04-15 14:00")
+        assert max(map(len, lines)) == 80
+
+    def test_another_hour_is_asked_for_as_it_was_written(self, asked: list[tuple[str, str, Any]]) -> None:
+        result = run("oncall", "--at", "+2h", "--weeks", "2")
+        assert result.stdout.splitlines()[1] == "  at Wed 2026-03-18 13:00: kim, until Mon 2026-03-23 09:00"
+        assert httpx2.URL(asked[0][1]).params == httpx2.QueryParams({"weeks": "2", "at": "+2h"})
+
+    def test_it_may_be_json_or_the_calendars_addresses(self) -> None:
+        assert [one["rotation"] for one in json.loads(run("oncall", "--json").stdout)["items"]] == ["primary", "night"]
+        url = os.environ["TOCSIN_URL"]
+        assert run("oncall", "--ics").stdout.splitlines()[0] == (
+            f"primary: {url}/api/v1/oncall/primary.ics?token=t0ken"
+        )
+
+    def test_an_override_is_made_listed_and_ended(self, asked: list[tuple[str, str, Any]]) -> None:
+        wanted = ["--member", "lee", "--from", "mon 09:00", "--to", "+9d", "--for", "park", "--by", "kim"]
+        made = run("override", "add", "primary", *wanted)
+        assert made.stdout == ("o1: lee is on call in primary for park from 2026-03-23 08:00 to 2026-03-30 07:00 UTC\n")
+        sent = {"rotation": "primary", "member": "lee", "from": "mon 09:00", "to": "+9d", "for": "park", "by": "kim"}
+        assert asked == [("POST", "/api/v1/overrides", sent)]
+        assert run("override", "list").stdout.splitlines()[1] == (
+            "o1  primary   lee     park  2026-03-23 08:00  2026-03-30 07:00  kim"
+        )
+        assert json.loads(run("override", "list", "--json").stdout)["items"] == [OVERRIDE]
+        assert run("override", "end", "o1").stdout == "o1: lee no longer stands in for park in primary\n"
+        assert asked[-1] == ("DELETE", "/api/v1/overrides/o1", None)
+
+
 class TestServing:
     @pytest.fixture(autouse=True)
     def signals(self) -> Iterator[None]:

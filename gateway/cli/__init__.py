@@ -7,10 +7,13 @@ import os
 import click
 
 from gateway import __version__
+from gateway.cli.acts import ack, assign, note, reopen, resolve
 from gateway.cli.database import database
 from gateway.cli.file import check, explain
 from gateway.cli.gateway import channels, deliveries, events, incidents, redeliver, replay, send
+from gateway.cli.oncall import oncall, override
 from gateway.cli.serve import serve
+from gateway.cli.silences import silence
 from gateway.errors import TocsinError
 
 
@@ -37,5 +40,10 @@ def main() -> None:
     """
 
 
-for command in (serve, check, explain, send, incidents, events, replay, deliveries, redeliver, channels, database):
+for command in (
+    *(serve, check, explain, send),
+    *(incidents, ack, resolve, reopen, note, assign, silence),
+    *(oncall, override),
+    *(events, replay, deliveries, redeliver, channels, database),
+):
     main.add_command(command)

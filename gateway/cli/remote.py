@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from typing import Any
 from urllib.parse import quote
@@ -18,17 +19,35 @@ def quoted(name: str) -> str:
     return quote(name, safe="")
 
 
+def address() -> str:
+    """Where the gateway is, without a slash at the end."""
+    return (os.environ.get("TOCSIN_URL") or DEFAULT_URL).rstrip("/")
+
+
+def actor(by: str | None) -> str:
+    """Who acts: who was named, $TOCSIN_USER, whoever is logged in, or 'cli' where nobody is."""
+    if by or (by := os.environ.get("TOCSIN_USER")):
+        return by
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a number without a name, as in a container
+        return "cli"
+
+
 class Gateway:
     """A running gateway. Every call raises TocsinError with the gateway's own sentence where it refuses."""
 
     def __init__(self) -> None:
-        self._url = (os.environ.get("TOCSIN_URL") or DEFAULT_URL).rstrip("/")
+        self._url = address()
 
     def get(self, path: str, query: dict[str, str] | None = None) -> Any:
         return self._call("GET", path, query, None, _admin())
 
     def post(self, path: str, body: Any = None) -> Any:
         return self._call("POST", path, None, body, _admin())
+
+    def delete(self, path: str) -> Any:
+        return self._call("DELETE", path, None, None, _admin())
 
     def send(self, alert: Any) -> Any:
         """A generic alert, with a source's token."""

@@ -9,7 +9,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from gateway.errors import TocsinError
-from gateway.web import api, health
+from gateway.web import acts, api, health, oncall, silences
 from gateway.web.alerts import Alerts
 from gateway.web.callbacks import Callbacks
 from gateway.web.house import House
@@ -52,6 +52,15 @@ def _rest(house: House, doorman: Doorman, webhooks: Webhooks) -> Starlette:
             Route("/api/v1/channels", api.list_channels),
             Route("/api/v1/channels/{name}/test", api.test_channel, methods=["POST"]),
             Route("/api/v1/explain", api.explain_alert, methods=["POST"]),
+            Route("/api/v1/incidents/{id}/{verb}", acts.act, methods=["POST"]),
+            Route("/api/v1/oncall", oncall.show),
+            Route("/api/v1/oncall/{rotation:path}.ics", oncall.calendar),
+            Route("/api/v1/overrides", oncall.list_overrides, methods=["GET"]),
+            Route("/api/v1/overrides", oncall.add_override, methods=["POST"]),
+            Route("/api/v1/overrides/{id}", oncall.end_override, methods=["DELETE"]),
+            Route("/api/v1/silences", silences.list_silences, methods=["GET"]),
+            Route("/api/v1/silences", silences.add, methods=["POST"]),
+            Route("/api/v1/silences/{id}", silences.end, methods=["DELETE"]),
             Route("/callbacks/{kind}/{channel}", Callbacks(house, doorman).take, methods=["POST"]),
             Route("/links/{token}", Links(house, doorman).answer, methods=["GET", "POST"]),
             Route("/healthz", health.alive),

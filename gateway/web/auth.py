@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import SecretStr
+from starlette.requests import Request
 from starlette.types import Scope
 
 from gateway.config import Source
@@ -79,6 +80,13 @@ def require_admin(house: House, scope: Scope) -> None:
     """Raises Refused (401) unless an administrator asks."""
     if not is_admin(house, scope):
         raise Refused(401, "An administrator's token is needed: TOCSIN_ADMIN_TOKEN.", "no_admin", headers=_CHALLENGE)
+
+
+def admins_house(request: Request) -> House:
+    """The house, for an administrator. Raises Refused (401) for anybody else."""
+    house: House = request.app.state.house
+    require_admin(house, request.scope)
+    return house
 
 
 def is_admin(house: House, scope: Scope) -> bool:

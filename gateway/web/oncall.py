@@ -1,0 +1,219 @@
+"""`/api/v1/oncall`: who is on call, now and in the weeks to come, also as a calendar to subscribe to; and
+`/api/v1/overrides`: this member instead, for a time."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from gateway.errors import NotFound
+from gateway.model import Json, Millis, Override
+from gateway.rules.calendars import choice, suggestion
+from gateway.rules.icalendar import icalendar
+from gateway.rules.moments import read_when
+from gateway.rules.rotations import RotationSettings, Shift, on_call, shifts
+from gateway.rules.routing import Routing
+from gateway.rules.shapes import rfc3339
+from gateway.store.safe import Ledger
+from gateway.web import auth, queries
+from gateway.web.forms import Form
+from gateway.web.house import House
+from gateway.web.problems import Refused
+
+WEEK: Final[Millis] = 7 * 86_400_000
+MOST_WEEKS: Final = 52
+CALENDAR_WEEKS: Final = 26
+_UTC: Final = ZoneInfo("UTC")
+
+
+async def show(request: Request) -> JSONResponse:
+    """Each rotation: who is on call at `at` (now), and the shifts of so many `weeks` (4) from there."""
+    house = auth.admins_house(request)
+    routing = house.configuration.routing
+    weeks = request.query_params.get("weeks", "4")
+    if not re.fullmatch("0*[1-9][0-9]?", weeks) or int(weeks) > MOST_WEEKS:
+        raise queries.bad("weeks", f"must be a number from 1 to {MOST_WEEKS}")
+    try:
+        at = read_when(request.query_params.get("at") or "now", _one_zone(routing), house.pipeline.now())
+    except ValueError as refused:
+        raise queries.bad("at", str(refused)) from None
+    overrides = await house.store.read(lambda ledger: ledger.quiet.overrides(at))
+    items = await asyncio.to_thread(_rosters, house, routing, overrides, at, at + int(weeks) * WEEK)
+    return JSONResponse({"at": rfc3339(at), "items": items, "next_cursor": None})
+
+
+async def calendar(request: Request) -> Response:
+    """The rotation as iCalendar, for whoever has its address: a calendar program can send no header."""
+    house: House = request.app.state.house
+    name = request.path_params["rotation"]
+    shown = request.query_params.get("token", "").encode("utf-8", "replace")
+    if not house.link_key or not hmac.compare_digest(shown, token(house.link_key, name).encode()):
+        raise Refused(401, "This calendar's token is wrong; GET /api/v1/oncall gives its address.", "bad_credential")
+    rotation = house.configuration.routing.rotations.get(name)
+    if rotation is None:
+        raise NotFound("There is no such rotation any more.")
+    now = house.pipeline.now()
+    overrides = await house.store.read(lambda ledger: ledger.quiet.overrides(now))
+    found = await asyncio.to_thread(_whole_shifts, rotation, name, house.configuration.routing, overrides, now)
+    text = icalendar(name, found, now).encode("utf-8", "replace")
+    return Response(text, media_type="text/calendar; charset=utf-8", headers={"cache-control": "private, max-age=300"})
+
+
+def token(key: bytes, rotation: str) -> str:
+    """What opens a rotation's calendar."""
+    seal = hmac.new(key, f"oncall {rotation}".encode("utf-8", "replace"), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(seal).decode().rstrip("=")
+
+
+async def list_overrides(request: Request) -> JSONResponse:
+    """Those of the API that are not over, the first to end first. The file's stand in the file."""
+    house = auth.admins_house(request)
+    now = house.pipeline.now()
+    found = await house.store.read(lambda ledger: ledger.quiet.overrides(now))
+    return JSONResponse({"items": [override_json(one) for one in found], "next_cursor": None})
+
+
+async def add_override(request: Request) -> JSONResponse:
+    """`{"rotation", "member", "from", "to", "for"?, "by"?}`. Times without a zone are in the rotation's."""
+    house = auth.admins_house(request)
+    form = await Form.of(request, "rotation", "member", "from", "to", "for", "by")
+    routing, now = house.configuration.routing, house.pipeline.now()
+    name = form.text("rotation", needed=True)
+    rotation = routing.rotations.get(name)
+    if rotation is None:
+        near = suggestion(name, routing.rotations) or f"; {choice('rotation', routing.rotations)}"
+        form.wrong("rotation", f"is no rotation of routing.yaml{near}")
+    begin, end = _span(form, rotation.time_zone if rotation else _UTC, now)
+    override = Override(
+        rotation=name,
+        member=_member(form, "member", rotation, routing, needed=True),
+        begin=begin,
+        end=end,
+        id=house.pipeline.new_id(),
+        instead_of=_member(form, "for", rotation, None),
+        by=form.text("by") or "api",
+    )
+    form.check()
+    await house.store.write(lambda ledger: ledger.quiet.add_override(override))
+    return JSONResponse(override_json(override), 201)
+
+
+async def end_override(request: Request) -> JSONResponse:
+    house = auth.admins_house(request)
+    id_ = request.path_params["id"]
+
+    async def work(ledger: Ledger) -> Override | None:
+        known = {one.id: one for one in await ledger.quiet.overrides(0)}
+        return known.get(id_) if await ledger.quiet.drop_override(id_) else None
+
+    ended = await house.store.write(work)
+    if ended is None:
+        raise NotFound("There is no such override.")
+    return JSONResponse(override_json(ended))
+
+
+def override_json(override: Override) -> dict[str, Json]:
+    return {
+        "id": override.id,
+        "rotation": override.rotation,
+        "member": override.member,
+        "from": rfc3339(override.begin),
+        "to": rfc3339(override.end),
+        "for": override.instead_of or None,
+        "by": override.by,
+    }
+
+
+def _one_zone(routing: Routing) -> ZoneInfo:
+    """The rotations' zone where all have the same; a time without a zone is then one of theirs. Else UTC."""
+    zones = {rotation.time_zone.key: rotation.time_zone for rotation in routing.rotations.values()}
+    return next(iter(zones.values())) if len(zones) == 1 else _UTC
+
+
+def _rosters(
+    house: House, routing: Routing, overrides: Sequence[Override], at: Millis, end: Millis
+) -> list[dict[str, Json]]:
+    items: list[dict[str, Json]] = []
+    for name, rotation in routing.rotations.items():
+        now = on_call(rotation, name, routing.calendars, overrides, at)
+        items.append(
+            {
+                "rotation": name,
+                "time_zone": rotation.time_zone.key,
+                "now": _now_json(now) if now is not None and now.member else None,
+                "shifts": [_shift_json(one) for one in shifts(rotation, name, routing.calendars, overrides, at, end)],
+                "ics": f"/api/v1/oncall/{quote(name, safe='')}.ics?token={token(house.link_key, name)}",
+            }
+        )
+    return items
+
+
+def _whole_shifts(
+    rotation: RotationSettings, name: str, routing: Routing, overrides: Sequence[Override], now: Millis
+) -> list[Shift]:
+    """From the beginning of the one that runs: an event that began when it was fetched would be another each time."""
+    first = on_call(rotation, name, routing.calendars, overrides, now)
+    begin = first.begin if first else now
+    return shifts(rotation, name, routing.calendars, overrides, begin, now + CALENDAR_WEEKS * WEEK)
+
+
+def _now_json(shift: Shift) -> dict[str, Json]:
+    return {
+        "member": shift.member,
+        "since": rfc3339(shift.begin),
+        "until": rfc3339(shift.end),
+        "because": shift.because,
+    }
+
+
+def _shift_json(shift: Shift) -> dict[str, Json]:
+    return {
+        "member": shift.member or None,
+        "from": rfc3339(shift.begin),
+        "to": rfc3339(shift.end),
+        "because": shift.because,
+    }
+
+
+def _span(form: Form, zone: ZoneInfo, now: Millis) -> tuple[Millis, Millis]:
+    begin, end = (_moment(form, name, zone, now) for name in ("from", "to"))
+    if begin is None or end is None:
+        return 0, 0
+    if end <= begin:
+        form.wrong("to", "is not after `from`")
+    elif end <= now:
+        form.wrong("to", "is in the past")
+    return begin, end
+
+
+def _moment(form: Form, name: str, zone: ZoneInfo, now: Millis) -> Millis | None:
+    text = form.text(name, needed=True)
+    try:
+        return read_when(text, zone, now) if text else None
+    except ValueError as refused:
+        form.wrong(name, str(refused))
+        return None
+
+
+def _member(
+    form: Form, field: str, rotation: RotationSettings | None, routing: Routing | None, *, needed: bool = False
+) -> str:
+    """A member of the rotation or, where all that is routed is given, anybody of `people:`."""
+    name = form.text(field, needed=needed)
+    if not name or rotation is None:
+        return name
+    known = {member for duty in rotation.duties for member in duty.members} | set(routing.people if routing else ())
+    if name not in known:
+        whose = "is nobody of routing.yaml" if routing else "is no member of this rotation"
+        form.wrong(field, whose + (suggestion(name, known) or f"; {choice('name', known)}"))
+    return name
