@@ -68,6 +68,11 @@ def test_every_language_has_a_word_for_everything(phrases: Phrases) -> None:
     assert all(getattr(phrases, field.name) for field in fields(Phrases))
 
 
+@pytest.mark.parametrize("phrases", PHRASES.values())
+def test_a_channel_can_fill_every_head_with_the_severity_alone(phrases: Phrases) -> None:
+    assert all(head.format(severity="x") for head in phrases.heads.values())
+
+
 def test_both_languages_fill_in_the_same_places() -> None:
     def places(text: object) -> set[str]:
         return set(re.findall(r"{(\w+)}", str(text)))
