@@ -27,7 +27,7 @@ ENGLISH: Final = Phrases(
         "muted": "MUTED: {severity}",
         "unmuted": "STILL OPEN: {severity}",
         "flapping": "FLAPPING: {severity}",
-        "steadied": "STEADY, {state}: {severity}",
+        "steadied": "STEADY, {severity}",
         "test": "TEST",
     },
     openings={

@@ -27,7 +27,7 @@ KOREAN: Final = Phrases(
         "muted": "알림 중지: {severity}",
         "unmuted": "미해결: {severity}",
         "flapping": "불안정: {severity}",
-        "steadied": "안정됨, {state}: {severity}",
+        "steadied": "안정됨, {severity}",
         "test": "테스트",
     },
     openings={

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from gateway.model import Incident, Occasion
@@ -15,9 +15,13 @@ _SPOKEN_MOST: Final = 200
 _SHORT_MOST: Final = 40
 
 
-def head(story: Story, telling: Telling) -> str:
-    """What stands before the title: `WORSE: CRITICAL`."""
-    return _filled(telling.phrases.heads, story, telling, upper=True)
+def head(occasion: Occasion, incident: Incident, language: Language) -> str:
+    """What stands before the title: `WORSE: CRITICAL`, `STEADY, open: CRITICAL`."""
+    phrases = PHRASES[language]
+    word = phrases.severity_word(incident.severity).upper()
+    if occasion == "steadied":
+        word = f"{phrases.states[incident.state]}: {word}"
+    return phrases.heads[_shown(occasion, incident)].format(severity=word)
 
 
 def aside_short(story: Story, telling: Telling) -> str:
@@ -39,7 +43,7 @@ def speech(story: Story, telling: Telling) -> str:
     """The whole, to be read aloud."""
     incident, phrases = story.incident, telling.phrases
     sentences = (
-        _filled(phrases.openings, story, telling).capitalize(),
+        _opening(story, telling),
         cut(one_line(incident.title), _SPOKEN_MOST),
         cut(_aside(story), _SPOKEN_MOST),
         place(incident).replace(" · ", ", "),
@@ -56,12 +60,15 @@ def read_aloud(sentences: Sequence[str], language: Language) -> str:
     return "".join(f"{sentence}. " for sentence in read if sentence).rstrip()
 
 
-def _filled(forms: Mapping[Occasion, str], story: Story, telling: Telling, *, upper: bool = False) -> str:
-    """An edit that only links shows how things stand, not that they were linked."""
+def _opening(story: Story, telling: Telling) -> str:
     incident, phrases = story.incident, telling.phrases
-    occasion = standing(incident) if story.occasion == "linked" else story.occasion
-    word = phrases.severity_word(incident.severity)
-    return forms[occasion].format(severity=word.upper() if upper else word, state=phrases.states[incident.state])
+    words = {"severity": phrases.severity_word(incident.severity), "state": phrases.states[incident.state]}
+    return phrases.openings[_shown(story.occasion, incident)].format(**words).capitalize()
+
+
+def _shown(occasion: Occasion, incident: Incident) -> Occasion:
+    """An edit that only links shows how things stand, not that they were linked."""
+    return standing(incident) if occasion == "linked" else occasion
 
 
 def _aside(story: Story) -> str:

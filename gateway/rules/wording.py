@@ -103,7 +103,7 @@ def test_message(channel: str, voice: Voice, now: Millis) -> Message:
 def told(story: Story, context: Context) -> Message:
     """The story in the channel's own templates where it has some, else in our words. Raises one of FAULTS."""
     incident, voice, telling = story.incident, context.voice, context.telling
-    title = cut(f"{head(story, telling)} {one_line(incident.title)}".rstrip(), TITLE_MOST)
+    title = cut(f"{head(story.occasion, incident, voice.language)} {one_line(incident.title)}".rstrip(), TITLE_MOST)
     url = web_address(incident.url)
     plain = Message(
         id=context.name,

@@ -18,7 +18,7 @@ from gateway.channels._letter import subject
 from gateway.channels.email import Email, Settings, connect
 from gateway.contracts import Channel, Listener, Surroundings
 from gateway.fields import Rate
-from gateway.model import Action, Message, Receipt, Rejected, Retry, Sent, Severity, Unknown
+from gateway.model import Action, Message, Occasion, Receipt, Rejected, Retry, Sent, Severity, Unknown
 from tests.channels.suite import NOON, ChannelContract, a_change, a_message, an_incident
 from tests.fakes.smtp import CERTIFICATE, FakeSmtp
 
@@ -141,6 +141,26 @@ def test_any_title_is_one_short_line(title: str, more: str) -> None:
     line = subject(a_message(custom_title=title + more))
     assert len(line) <= 200
     assert len(line.splitlines()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("occasion", "english", "korean"),
+    [
+        ("acknowledged", "[ACKNOWLEDGED]", "[확인됨]"),
+        ("noted", "[NOTE]", "[메모]"),
+        ("assigned", "[ASSIGNED]", "[담당 지정]"),
+        ("escalated", "[ESCALATED]", "[상위 호출]"),
+        ("reminded", "[STILL OPEN]", "[미해결]"),
+        ("unanswered", "[NOBODY ANSWERED]", "[응답 없음]"),
+        ("muted", "[MUTED]", "[알림 중지]"),
+        ("unmuted", "[STILL OPEN]", "[미해결]"),
+        ("flapping", "[FLAPPING]", "[불안정]"),
+        ("steadied", "[STEADY]", "[안정됨]"),
+    ],
+)
+def test_a_subject_begins_with_why_it_was_written(occasion: Occasion, english: str, korean: str) -> None:
+    assert subject(a_message(occasion=occasion)).startswith(f"{english} ")
+    assert subject(a_message(occasion=occasion, language="ko")).startswith(f"{korean} ")
 
 
 @given(st.text(max_size=300))
