@@ -5,18 +5,19 @@ Sends nothing, stores nothing; the alert counts as new. Needs no running gateway
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from adapters.generic import read_all
 from gateway.config import ChannelEntry, Configuration, Source
 from gateway.contracts import Surroundings
 from gateway.errors import NotFound, Unreadable
-from gateway.model import Alert, Change, Delivery, Event, Incident, Json, Millis
+from gateway.model import Alert, Change, Delivery, Event, Incident, Json, Millis, Plan, Target
 from gateway.plugins import adapters
 from gateway.rules import reading, wording
-from gateway.rules.lifecycle import fold
-from gateway.rules.routing import plan
+from gateway.rules.deciding import Deciding, Known, Rules
+from gateway.rules.lifecycle import Folded, fold
+from gateway.rules.routing import step
 from gateway.rules.shapes import plan_json, rfc3339
 
 ANY_SOURCE = "generic"
@@ -50,8 +51,8 @@ def explain(
     ]
     whole: dict[str, Json] = {"alerts": explained, "configuration": configuration.hash}
     if len(explained) <= 1:
-        only = explained[0] if explained else {"routes": [], "targets": []}
-        whole |= {"routes": only["routes"], "targets": only["targets"]}
+        only = explained[0] if explained else {"routes": [], "targets": [], "holds": []}
+        whole |= {key: only[key] for key in ("routes", "targets", "holds")}
     return whole
 
 
@@ -93,16 +94,18 @@ def _one(
     folded = fold(None, None, firing, event, new_id)
     if folded is None:  # a firing alert always opens
         raise Unreadable("the alert opens nothing")
-    decided = plan(folded.incident, configuration.routing, now)
+    decided = _decided(configuration, folded, now, new_id)
     targets = []
     if alert.status == "firing":
         targets = [
             {
                 "channel": target.channel,
                 "at": rfc3339(target.at or now),
-                "text": _words(configuration, target.channel, folded.incident, folded.changes, now),
+                "text": _words(configuration, target, folded.incident, folded.changes, now),
+                **({"person": target.person} if target.person else {}),
+                **({"asked": target.asked} if target.asked not in ("", target.channel) else {}),
             }
-            for target in decided.targets
+            for target in (*decided.targets, *_later(configuration, decided, folded.incident, now))
         ]
     shape = plan_json(decided, now)
     statement = {
@@ -115,14 +118,41 @@ def _one(
         "environment": alert.environment,
         "labels": dict(alert.labels),
     }
-    return {"alert": statement, "routes": shape["routes"], "targets": targets, "unrouted": decided.unrouted}
+    return {
+        "alert": statement,
+        "routes": shape["routes"],
+        "targets": targets,
+        "holds": shape["holds"],
+        "unrouted": decided.unrouted,
+    }
+
+
+def _decided(configuration: Configuration, folded: Folded, now: Millis, new_id: Callable[[], str]) -> Plan:
+    """The decision on a problem of which nobody has heard, where nothing is silenced."""
+    deciding = Deciding(Rules(configuration.routing), Known(), now, new_id)
+    deciding.decide(folded.changes[0], folded.incident)
+    decision = deciding.outcome.changes[0].decision
+    return decision if decision is not None else Plan((), (), configuration.hash)
+
+
+def _later(configuration: Configuration, decided: Plan, incident: Incident, now: Millis) -> Iterator[Target]:
+    """Whom the next steps of its escalations would tell, in one round, while nobody acknowledges."""
+    routing = configuration.routing
+    for started in decided.started:
+        for settings in routing.escalations[started.escalation].steps[1:]:
+            at = now + settings.after
+            for target in step(settings.to, started.route, incident, routing, at, ()).targets:
+                yield replace(target, at=max(target.at, at))
 
 
 def _words(
-    configuration: Configuration, channel: str, incident: Incident, changes: tuple[Change, ...], now: Millis
+    configuration: Configuration, target: Target, incident: Incident, changes: tuple[Change, ...], now: Millis
 ) -> str:
-    entry = configuration.channels[channel]
+    entry = configuration.channels[target.channel]
     way_out = entry.kind.connect(entry.settings, surroundings_of(entry, configuration.public_url, lambda: now))
     voice = voice_of(entry, way_out.escape, configuration.public_url)
-    delivery = Delivery("explained", incident.id, channel, wanted=incident.revision, promised_at=now)
+    person = configuration.routing.people.get(target.person)
+    if person is not None:
+        voice = replace(voice, language=person.language or voice.language, zone=person.time_zone or voice.zone)
+    delivery = Delivery("explained", incident.id, target.channel, wanted=incident.revision, promised_at=now)
     return wording.message(delivery, incident, changes, voice, {}, now).text

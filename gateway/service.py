@@ -15,7 +15,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway import config, removed, workers
+from gateway import config, rehearsing, removed, workers
 from gateway.answering import LINKS
 from gateway.clock import Steady, new_id, now_ms
 from gateway.config import ChannelEntry, Configuration
@@ -317,9 +317,17 @@ class Service:
 
     async def _read(self) -> Configuration | BadConfiguration:
         try:
-            return await asyncio.to_thread(config.load, self._options.config, self._options.environ)
+            return await asyncio.to_thread(self._rehearsed)
         except BadConfiguration as refused:
             return refused
+
+    def _rehearsed(self) -> Configuration:
+        """The file, if it can be used and its own tests come true. Raises BadConfiguration. Blocks."""
+        fresh = config.load(self._options.config, self._options.environ)
+        failed = rehearsing.problems(fresh, self._options.config)
+        if failed:
+            raise config.Refused(BadConfiguration(failed), fresh.contents)
+        return fresh
 
     async def _refuse(self, refused: BadConfiguration) -> None:
         problems = [str(problem) for problem in refused.problems]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import click
 
 from gateway.cli import remote
 from gateway.cli.serve import environment
-from gateway.errors import BadConfiguration, TocsinError
+from gateway.cli.story import hold_line, route_line, story
+from gateway.errors import BadConfiguration, Problem, TocsinError
 
 
 @click.command()
 @click.argument("file", default=None, required=False)
 def check(file: str | None) -> None:
-    """Tell every problem of a routing file, each with its line; exit 0 if there is none.
+    """Tell every problem of a routing file, each with its line, and run its tests; exit 0 if all is well.
 
     \b
     Example:
@@ -28,7 +30,18 @@ def check(file: str | None) -> None:
     from gateway.config import summary
 
     now = now_ms()
-    click.echo(summary(_load(file or os.environ.get("TOCSIN_CONFIG") or "routing.yaml", now), now))
+    path = file or os.environ.get("TOCSIN_CONFIG") or "routing.yaml"
+    configuration = _load(path, now)
+    told = summary(configuration, now)
+    if configuration.tests:
+        from gateway import rehearsing
+        from gateway.telemetry import hush
+
+        hush()
+        _refuse(rehearsing.problems(configuration, Path(path)))
+        many = len(configuration.tests)
+        told += f"\n{many} test{'' if many == 1 else 's'} of the file came true"
+    click.echo(told)
 
 
 @click.command()
@@ -81,8 +94,14 @@ def _load(file: str, now: int | None = None) -> Any:
     try:
         return load(Path(file), environment(), now=now)
     except BadConfiguration as refused:
-        for problem in refused.problems:
-            click.echo(str(problem), err=True)
+        _refuse(refused.problems)
+
+
+def _refuse(problems: Sequence[Problem]) -> None:
+    """Every problem on a line of its own, and the end; nothing where there is none."""
+    for problem in problems:
+        click.echo(str(problem), err=True)
+    if problems:
         sys.exit(1)
 
 
@@ -101,48 +120,21 @@ def _paragraphs(shape: Any) -> list[str]:
     for one in shape["alerts"]:
         alert = one["alert"]
         lines = [click.style(f"{alert['severity'].upper()} {alert['title']}", bold=True) + f"  ({alert['status']})"]
-        lines += [_route_line(route) for route in one["routes"]]
+        lines += [route_line(route) for route in one["routes"]]
+        lines += [hold_line(hold) for hold in one["holds"]]
         if alert["status"] == "resolved":
             lines.append("Resolved: whoever heard of the problem hears of this.")
         elif not one["targets"]:
             lines.append("Nobody would hear: no route matched, and no `default` is set. It would be kept, unrouted.")
         for target in one["targets"]:
-            lines.append(f"→ {target['channel']}, at {target['at']}:")
+            asked = f", {target['asked']}" if target.get("asked") else ""
+            whose = f" ({target['person']}{asked})" if target.get("person") else ""
+            lines.append(f"→ {target['channel']}{whose}, at {target['at']}:")
             lines += [f"    {line}" for line in target["text"].splitlines()]
         told.append("\n".join(lines))
     return told
 
 
-def _route_line(route: Any) -> str:
-    note = f"  ({route['note']})" if route.get("note") else ""
-    if route["matched"]:
-        return f"  ✓ {route['name']}{note}"
-    missed = route["missed"]
-    if missed["key"] == "stop":
-        return f"  · {route['name']}: not read, {missed['was']!r} said stop"
-    was = missed["was"] or "absent"
-    return f"  ✗ {route['name']}: {missed['key']} should be {missed['wanted']}, was {was}{note}"
-
-
 def _tell_story(name: str, *, as_json: bool) -> None:
     incident = remote.Gateway().get(f"/api/v1/incidents/{remote.quoted(name)}")
-    if as_json:
-        click.echo(json.dumps(incident, ensure_ascii=False, indent=2))
-        return
-    click.echo(click.style(f"#{incident['number']} {incident['title']}", bold=True) + f"  ({incident['state']})")
-    for change in incident["changes"]:
-        note = f", {change['note']}" if change["note"] else ""
-        click.echo(f"\n{change['at']}  {change['what']} ({change['severity']}) by {change['by']}{note}")
-        decision = change["decision"]
-        if decision is not None:
-            for route in decision["routes"]:
-                click.echo(_route_line(route))
-            told = ", ".join(target["channel"] for target in decision["targets"]) or "nobody"
-            click.echo(f"  → {told}   (configuration {decision['configuration']})")
-    for delivery in incident["deliveries"]:
-        click.echo(
-            f"\n{delivery['channel']}: {delivery['state']}" + (f", {delivery['reason']}" if delivery["reason"] else "")
-        )
-        for attempt in delivery["attempts"]:
-            reason = f": {attempt['reason']}" if attempt["reason"] else ""
-            click.echo(f"  {attempt['at']}  {attempt['receipt']}{reason}")
+    click.echo(json.dumps(incident, ensure_ascii=False, indent=2) if as_json else "\n".join(story(incident)))

@@ -324,8 +324,9 @@ class Deciding:
             )
             match telling(target, change, scene):
                 case Now():
-                    told.append(replace(target, at=0))
-                    self._promise(incident, target, 2 if incident.momentary else change.revision)
+                    at = self._promise(incident, target, 2 if incident.momentary else change.revision)
+                    told.append(replace(target, at=at))
+                    holds += [Hold("group", target.route, at, (target.channel,))] if at else []
                 case Later(until=until, holds=why):
                     told.append(replace(target, at=until))
                     holds += why
@@ -354,14 +355,15 @@ class Deciding:
         self._added[incident.id] += 1
         return moved
 
-    def _promise(self, incident: Incident, target: Target, revision: int) -> None:
+    def _promise(self, incident: Incident, target: Target, revision: int) -> Millis:
+        """When it is told: 0 for at once, later where it is gathered with others."""
         route = self._routes.get(target.route)
         if route is not None and route.group_by:
-            self.gathering.join(incident, target, route)
-            return
+            due_at = self.gathering.join(incident, target, route)
+            return due_at if due_at > self.now else 0
         before = self._heard.get(incident.id, {}).get(target.channel)
         if before is not None and self.gathering.carries(before.digest) and not self._speaks_for_itself(incident):
-            return
+            return 0
         delivery = Delivery(
             id=self.new_id() if before is None else before.id,
             incident=incident.id,
@@ -373,6 +375,7 @@ class Deciding:
         )
         self.outcome.promises[incident.id, target.channel] = delivery
         self._heard.setdefault(incident.id, {}).setdefault(target.channel, delivery)
+        return 0
 
     @staticmethod
     def _speaks_for_itself(incident: Incident) -> bool:

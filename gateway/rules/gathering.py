@@ -82,8 +82,8 @@ class Gathering:
         """Whether this digest is open, so that it speaks for its members."""
         return digest in self._known and not self._known[digest].digest.closed
 
-    def join(self, incident: Incident, target: Target, route: RouteSettings) -> None:
-        """The incident becomes part of its route's conversation, and the channel hears of that."""
+    def join(self, incident: Incident, target: Target, route: RouteSettings) -> Millis:
+        """The incident becomes part of its route's conversation, and the channel hears of that; when."""
         conversation = self._conversation(target.route, route, incident)
         digest = conversation.digest
         worse = incident.severity > digest.worst
@@ -93,7 +93,7 @@ class Gathering:
             living = incident.state != "resolved"
             digest = replace(digest, members=digest.members + 1, open=digest.open + living)
         self._grow(conversation, digest, incident)
-        self._promise(conversation, target, "worse" if worse else "more")
+        return self._promise(conversation, target, "worse" if worse else "more")
 
     def change(self, incident: Incident, what: What) -> None:
         """A member moved: each conversation about it has something new to say."""
@@ -130,7 +130,7 @@ class Gathering:
         worst = max(digest.worst, incident.severity)
         conversation.digest = replace(digest, revision=digest.revision + 1, updated_at=self._now, worst=worst)
 
-    def _promise(self, conversation: _Conversation, target: Target, growth: Growth) -> None:
+    def _promise(self, conversation: _Conversation, target: Target, growth: Growth) -> Millis:
         digest, channel = conversation.digest, target.channel
         before = conversation.deliveries.get(channel)
         due = digest_due(growth, before, conversation.first_at, self._now, edits=channel in self._edits)
@@ -149,3 +149,4 @@ class Gathering:
         conversation.deliveries[channel] = self.promises[digest.id, channel] = promised
         if digest.worst >= Severity.CRITICAL:
             self.urgent.add(digest.id)
+        return due

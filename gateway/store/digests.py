@@ -36,6 +36,11 @@ _OF = Prepared(
     .join_from(members, digests, digests.c.id == members.c.digest_id)
     .where(among(members.c.incident_id, "ids"), digests.c.closed == sa.false())
 )
+_EVER = Prepared(
+    sa.select(*digests.c)
+    .join_from(members, digests, digests.c.id == members.c.digest_id)
+    .where(members.c.incident_id == sa.bindparam("incident"))
+)
 _JOIN = Prepared(insert(members).on_conflict_do_nothing())
 _IN = members.c.digest_id == sa.bindparam("digest")
 _HERE = sa.select(incidents).join_from(members, incidents, incidents.c.id == members.c.incident_id).where(_IN)
@@ -84,6 +89,10 @@ class Digests:
         for row in await self._connection.all(_OF, {"ids": listed(ids)}) if ids else []:
             found.setdefault(row["incident_id"], []).append(_digest(row))
         return found
+
+    async def ever(self, incident: str) -> list[Digest]:
+        """The digests that an incident is or was a member of, closed ones too."""
+        return [_digest(row) for row in await self._connection.all(_EVER, {"incident": incident})]
 
     async def save(self, moved: Sequence[Digest], joined: Collection[tuple[str, str]]) -> None:
         if moved:

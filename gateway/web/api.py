@@ -103,12 +103,16 @@ async def show_incident(request: Request) -> JSONResponse:
             return None
         story = await ledger.changes.story(incident.id)
         said = await ledger.changes.statements(incident=incident.id)
-        deliveries = (await ledger.outbox.of([incident.id])).get(incident.id, [])
+        subjects = [incident.id, *(digest.id for digest in await ledger.digests.ever(incident.id))]
+        found = await ledger.outbox.of(subjects)
+        deliveries = [delivery for subject in subjects for delivery in found.get(subject, [])]
+        timers = (await ledger.timers.of([incident.id])).get(incident.id, [])
         tried = await ledger.outbox.attempts_of([delivery.id for delivery in deliveries])
         return {
             **incident_json(incident),
             "alerts": [views.alert_json(one) for one in said],
             "changes": [{**change_json(change), "decision": decision} for change, decision in story],
+            "pending": [views.timer_json(timer) for timer in timers],
             "deliveries": [
                 {**views.delivery_json(delivery), "attempts": [views.attempt_json(one) for one in tried[delivery.id]]}
                 for delivery in deliveries

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.contracts import Attempt, Statement
-from gateway.model import Delivery, Event, Json, Receipt, Sent
+from gateway.model import Delivery, Event, Json, Receipt, Sent, Timer
+from gateway.rules.deciding import FAR
 from gateway.rules.shapes import rfc3339
 
 
@@ -64,9 +65,15 @@ def delivery_json(delivery: Delivery) -> dict[str, Json]:
         "attempts": delivery.attempts,
         "reason": delivery.reason,
         "due_at": rfc3339(delivery.due_at or delivery.promised_at) if delivery.state == "waiting" else None,
-        "reached": "unknown",
-        "person": None,
+        "reached": delivery.reached,
+        "person": delivery.person or None,
+        "digest": delivery.incident if delivery.is_digest else delivery.digest or None,
     }
+
+
+def timer_json(timer: Timer) -> dict[str, Json]:
+    """What is going to be looked at, and when; null where that hangs on something else."""
+    return {"kind": timer.kind, "name": timer.name, "at": rfc3339(timer.due_at) if timer.due_at < FAR else None}
 
 
 def attempt_json(attempt: Attempt) -> dict[str, Json]:

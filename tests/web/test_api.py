@@ -292,7 +292,7 @@ async def test_an_incident_has_its_shape_by_id_and_by_number(house: Running) -> 
     assert listed["unrouted"] is False
     alone = await house.get(f"incidents/{listed['id']}")
     assert alone == await house.get(f"incidents/{listed['number']}")
-    assert set(alone) == INCIDENT | {"alerts", "changes", "deliveries"}
+    assert set(alone) == INCIDENT | {"alerts", "changes", "pending", "deliveries"}
     assert [change["what"] for change in alone["changes"]] == ["opened", "worsened"]
     for change in alone["changes"]:
         assert set(change["decision"]) >= {"routes", "targets", "configuration"}
