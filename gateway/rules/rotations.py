@@ -93,7 +93,8 @@ class LayerSettings(Settings):
 
 class RotationSettings(Settings):
     """One entry of `rotations:`: either members with a handoff, or layers of these. `start`: the local day whose
-    handoff begins the first member's turn; without it turns are counted from Monday, 1970-01-05."""
+    handoff begins the first member's turn; without it turns are counted from Monday, 1970-01-05. Beside layers,
+    `handoff` and `start` are for those that say none of their own."""
 
     members: Texts = ()
     time_zone: TimeZone
@@ -106,11 +107,9 @@ class RotationSettings(Settings):
     def _fits(self) -> RotationSettings:
         if not self.members and not self.layers:
             raise ValueError("has no members; name at least one person")
-        wrong: list[tuple[Place, str]] = [
-            ((key,), "stands beside layers; move it into a layer")
-            for key in ("members",)
-            if self.layers and key in self.model_fields_set
-        ]
+        wrong: list[tuple[Place, str]] = []
+        if self.layers and "members" in self.model_fields_set:
+            wrong.append((("members",), "stands beside layers; move it into a layer"))
         wrong += [
             (("overrides", number, "to"), "is not after its beginning")
             for number, override in enumerate(self.overrides)

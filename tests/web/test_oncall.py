@@ -36,7 +36,10 @@ def ordered(house: Running, rotations: dict[str, Any]) -> None:
     """Put rotations into force, as a reload would."""
     routing: Routing = replace(
         house.service.house.configuration.routing,
-        rotations={name: RotationSettings.model_validate(tree) for name, tree in rotations.items()},
+        rotations={
+            name: tree if isinstance(tree, RotationSettings) else RotationSettings.model_validate(tree)
+            for name, tree in rotations.items()
+        },
         people={"choi": PersonSettings.model_validate({"channels": ["terminal"]})},
         calendars={"office": CalendarSettings.model_validate(OFFICE)},
     )
@@ -156,7 +159,8 @@ async def test_a_wrong_token_opens_nothing_and_tells_nothing(house: Running) -> 
 
 
 async def test_a_rotation_that_has_nobody_has_an_empty_calendar(house: Running) -> None:
-    ordered(house, {"primary": {"members": [], "time_zone": "UTC"}})
+    nobody = RotationSettings.model_validate(ROTATIONS["primary"]).model_copy(update={"members": ()})
+    ordered(house, {"primary": nobody})
     (item,) = (await house.get("oncall"))["items"]
     assert item["now"] is None
     assert "VEVENT" not in (await house.client.get(item["ics"])).text
