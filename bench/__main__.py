@@ -19,7 +19,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import load, server
+from bench import deciding, load, server
 
 CONNECTIONS = 64
 MOST_DRAIN_SECONDS = 120.0
@@ -75,12 +75,16 @@ class Bench:
             accepts.append(accept)
             delivers.append(deliver)
         receiver.close()
+        crowded, routed, late = await deciding.ratios(self._rounds)
         return [
             Figure("durable accept of bare Starlette", "×", 0.30, tuple(ratios), at_least=True),
             Figure("202 p99 at 100/s", "ms", 25, tuple(accepts), gates_at=50),
             Figure("POST to receiver p99 at 100/s", "ms", 50, tuple(delivers), gates_at=100),
             Figure("start to first 202", "s", 1.5, tuple(starts), gates_at=3.0),
             Figure("memory at rest", "MiB", 90, tuple(memories), gates_at=180),
+            Figure("deciding, 10,000 open to 10", "×", 1.5, tuple(crowded), gates_at=1.5),
+            Figure("deciding, 500 routes to 10", "×", 1.5, tuple(routed), gates_at=1.5),
+            Figure("timers late, 100,000 armed", "ms", 1_000, tuple(late), gates_at=2_000),
         ]
 
     async def _bare(self, number: int) -> float:

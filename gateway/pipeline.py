@@ -254,6 +254,7 @@ class Pipeline:
     async def silence(self, silence: Silence) -> None:
         """Put it in force, over what lives already as well."""
         await self.store.write(lambda ledger: Answering(self._moving()).silence(ledger, silence))
+        self.rings.set()
         after = ""
         while True:
             after = await self.store.write(

@@ -118,7 +118,8 @@ class _OfSeverity:
 
 @dataclass(frozen=True, slots=True)
 class _OfText:
-    """`exact` and `glob` are in folded case; `expressions` are RE2 over UTF-8."""
+    """`exact` and `glob` are in folded case; `expressions` are RE2 over UTF-8. `heads`: how every value begins that
+    may hold; () where it may begin in any way."""
 
     key: str
     wanted: str
@@ -126,6 +127,7 @@ class _OfText:
     exact: frozenset[str]
     glob: re.Pattern[str] | None
     expressions: tuple[Any, ...]
+    heads: tuple[str, ...] = ()
 
     def holds(self, seen: Seen) -> bool:
         known = seen.folded.get(self.key)
@@ -186,6 +188,12 @@ class _Not:
 Condition: TypeAlias = _OfSeverity | _OfText | _During | _Not
 
 
+def beginnings(condition: Condition) -> tuple[str, ...]:
+    """How every value of its text begins, in folded case, for which the condition may hold; () where it may begin in
+    any way, or the condition is about no text."""
+    return condition.heads if isinstance(condition, _OfText) else ()
+
+
 # --- reading ------------------------------------------------------------------------------------------
 
 
@@ -226,7 +234,8 @@ class _Reader:
         return _OfSeverity(_as_written(value), frozenset(levels))
 
     def _text(self, key: str, look: Callable[[Incident], str], value: object, here: Place) -> Condition:
-        exact, globs, expressions = [], [], []
+        exact: list[str] = []
+        globs, stems, expressions = [], [], []
         for place, text in self._texts(value, here):
             if len(text) > 1 and text[0] == text[-1] == "/":
                 try:
@@ -235,11 +244,14 @@ class _Reader:
                     self.wrong.append((place, str(error)))
             elif any(sign in text for sign in "*?["):
                 globs.append(fnmatch.translate(text.casefold()))
+                stems.append(re.split(r"[*?\[]", text.casefold(), maxsplit=1)[0])
             else:
                 exact.append(text.casefold())
         # What fnmatch writes never goes back to an earlier star, so that no glob takes time without end.
         glob = re.compile("|".join(globs)) if globs else None
-        return _OfText(key, _as_written(value), look, frozenset(exact), glob, tuple(expressions))
+        heads = {*exact, *stems}
+        known = tuple(sorted(heads)) if not expressions and "" not in heads else ()
+        return _OfText(key, _as_written(value), look, frozenset(exact), glob, tuple(expressions), known)
 
     def _labels(self, key: str, value: object, here: Place) -> Iterator[Condition]:
         if key != "labels":

@@ -19,6 +19,7 @@ from gateway.rules.calendars import CalendarSettings, located
 from gateway.rules.documents import Place
 from gateway.rules.escalation import EscalationSettings
 from gateway.rules.lifecycle import MOST_MOVES
+from gateway.rules.lookup import HOLDS, Lookup
 from gateway.rules.matching import Match, Seen
 from gateway.rules.people import PersonSettings
 from gateway.rules.rotations import RotationSettings
@@ -93,9 +94,11 @@ class Routing:
     inhibit: tuple[InhibitSettings, ...] = ()
     expire: tuple[ExpireSettings, ...] = ()
     matches: tuple[Match, ...] = field(init=False, compare=False, repr=False)
+    lookup: Lookup = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "matches", tuple(route.match for route in self.routes))
+        object.__setattr__(self, "lookup", Lookup(self.matches))
 
     def named(self, number: int) -> str:
         """What the route at this place is called."""
@@ -115,27 +118,23 @@ def plan(incident: Incident, routing: Routing, now: Millis, overrides: Sequence[
     now only for a person's quiet hours, and the plan holds why."""
     draft = _Draft(incident, routing, overrides, now)
     seen = Seen(incident, routing.calendars, now)
-    misses: list[int] = []
+    misses = routing.lookup.misses(seen)
     said: dict[int, Because] = {}
     stopped_by = ""
-    for number, match in enumerate(routing.matches):
-        missed = match.missed(seen)
-        misses.append(missed or 0)
-        if missed is not None:
-            continue
+    for number in [number for number, missed in enumerate(misses) if missed == HOLDS]:
         route = routing.routes[number]
         name = name_of(route, number)
         said[number] = draft.take(name, route.to)
         if route.stop and said[number].matched:
             stopped_by = name
+            misses[number + 1 :] = [STOPPED] * (len(misses) - number - 1)
             break
-    misses += [STOPPED] * (len(routing.matches) - len(misses))
     unrouted = all(because.missed for because in said.values())
     if unrouted and routing.default:
         heard = draft.take(DEFAULT, routing.default)
         if heard.note:
             said[len(misses)] = heard
-    verdicts = Verdicts(routing.matches, routing.named, seen, misses, said, stopped_by)
+    verdicts = Verdicts(routing.matches, routing.named, seen, misses, said, routing.lookup, stopped_by)
     return draft.plan(verdicts, unrouted=unrouted)
 
 

@@ -15,6 +15,7 @@ from itertools import groupby
 from typing import Any, Final, overload
 
 from gateway.model import Because, Json, Missed
+from gateway.rules.lookup import Lookup, named
 from gateway.rules.matching import Match, Seen
 
 STOPPED: Final = -1
@@ -35,6 +36,7 @@ class Verdicts(Sequence[Because]):
     seen: Seen
     misses: Sequence[int]
     said: Mapping[int, Because]
+    lookup: Lookup
     stopped_by: str = ""
 
     def __len__(self) -> int:
@@ -67,17 +69,10 @@ class Verdicts(Sequence[Because]):
 
     def packed(self, shown: Callable[[Because], Json]) -> dict[str, Json]:
         """As JSON that `unpacked` reads, beside a table of these routes. `shown` writes those in `said`."""
-        was: dict[str, list[Json]] = {}
-        for number, missed in enumerate(self.misses):
-            if missed != STOPPED and number not in self.said:
-                condition = self.matches[number].conditions[missed]
-                if condition.key not in was:
-                    was[condition.key] = [condition.was(self.seen)]
-                elif condition.key.startswith(("not", "during")):
-                    was[condition.key].append(condition.was(self.seen))
-        runs = [[missed, len(list(many))] for missed, many in groupby(self.misses)]
         said = {str(number): shown(because) for number, because in self.said.items()}
-        return {"misses": runs, "said": said, "was": was, "stopped_by": self.stopped_by}
+        runs = [[missed, len(list(many))] for missed, many in groupby(self.misses)]
+        was = self.lookup.was(self.seen)
+        return {"misses": runs, "said": said, "was": dict(was), "stopped_by": self.stopped_by}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +102,6 @@ _newest: list[tuple[Sequence[Match], Table]] = []
 
 def unpacked(packed: Mapping[str, Any], rows: Sequence[Any]) -> list[Json]:
     """The routes of a decision in their public shape. `rows` are those of its table."""
-    was = {key: iter(values) for key, values in packed["was"].items()}
-    last: dict[str, str] = {}
     shown: list[Json] = []
     number = 0
     for missed, many in packed["misses"]:
@@ -121,8 +114,8 @@ def unpacked(packed: Mapping[str, Any], rows: Sequence[Any]) -> list[Json]:
                 shown.append(_missed(name, "stop", "", packed["stopped_by"]))
             else:
                 key, wanted = conditions[missed]
-                last[key] = next(was[key], last.get(key, ""))
-                shown.append(_missed(name, key, wanted, last[key]))
+                was = packed["was"].get(key) if key in packed["was"] else packed["was"].get(named(key, wanted), "")
+                shown.append(_missed(name, key, wanted, was))
             number += 1
     return shown + ([packed["said"][str(number)]] if str(number) in packed["said"] else [])
 
