@@ -64,7 +64,10 @@ def voice_of(entry: ChannelEntry, escape: Callable[[str], str], public_url: str)
         from gateway.rules import templates  # Jinja costs 70 ms: only where somebody has templates
 
         compiled = templates.compile(own.title, own.body)
-    return wording.Voice(entry.name, entry.settings.language, compiled, escape, public_url)
+    answered_alone = entry.kind.name == "twilio" and len(getattr(entry.settings, "to", ())) == 1
+    return wording.Voice(
+        entry.name, entry.settings.language, compiled, escape, public_url, hears_own=not answered_alone
+    )
 
 
 def surroundings_of(entry: ChannelEntry, public_url: str, now: Callable[[], Millis]) -> Surroundings:

@@ -15,6 +15,8 @@ from typing import Final
 
 from gateway.channels._slack_hearing import buttons
 from gateway.model import Incident, Json, Message, Severity
+from gateway.rules import saying
+from gateway.rules.facts import news_of
 from gateway.rules.phrases import PHRASES
 
 MOST_IN_HEADER: Final = 150
@@ -69,6 +71,7 @@ def in_thread(message: Message) -> dict[str, Json]:
         line = f"*{escape(message.title)}*" if message.title.strip() else head(message)
     else:
         line = f"*{head(message)}* {message.custom_title}".rstrip()
+    line = "\n".join([line, *(escape(f"{label}: {value}") for label, value in news_of(message))])
     tells = message.body and message.custom_body is None and message.occasion not in ("resolved", "over")
     below = [_coloured(message, [_plain_section(message.body, 500)])] if tells else []
     return {"text": cut(line, MOST_IN_FALLBACK), "blocks": [_mrkdwn_section(line)], "attachments": below}
@@ -88,8 +91,7 @@ def fallback(message: Message) -> str:
 
 def head(message: Message) -> str:
     """Why we speak, for titles that do not say it: `WORSE: CRITICAL`."""
-    phrases = PHRASES[message.language]
-    return phrases.heads[message.occasion].format(severity=phrases.severity_word(message.incident.severity).upper())
+    return saying.head(message.occasion, message.incident, message.language)
 
 
 def cut(mrkdwn: str, most: int) -> str:

@@ -11,7 +11,8 @@ import re
 from typing import Final
 
 from gateway.model import Message, Severity
-from gateway.rules.phrases import PHRASES
+from gateway.rules import saying
+from gateway.rules.facts import news_of
 
 MOST: Final = 4_096
 MOST_IN_TITLE: Final = 300
@@ -62,12 +63,12 @@ def in_reply(message: Message) -> str:
     """What changed, in short: the message that it replies to says all the rest."""
     title = _title(message)
     if message.custom_title is not None:
-        phrases = PHRASES[message.language]
-        severity = phrases.severity_word(message.incident.severity).upper()
-        title = f"<b>{escape(phrases.heads[message.occasion].format(severity=severity))}</b> {title}".strip()
+        head = saying.head(message.occasion, message.incident, message.language)
+        title = f"<b>{escape(head)}</b> {title}".strip()
     over = message.occasion in ("resolved", "over")
     body = "" if over or message.custom_body is not None else escape(cut(message.body, MOST_IN_REPLY))
-    return "\n".join(part for part in (title, body) if part.strip())
+    news = (f"{escape(label)}: {escape(value)}" for label, value in news_of(message))
+    return "\n".join(part for part in (title, *news, body) if part.strip())
 
 
 def plain(said: str) -> str:

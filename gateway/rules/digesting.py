@@ -25,7 +25,9 @@ def face(gathered: Gathered) -> Incident:
     """One incident that stands for all of a digest, with the digest's id. Of a single member it is the likeness.
 
     Its severity is the worst of what is not resolved, or of all where everything is; its count how many there are."""
-    digest, named = gathered.digest, gathered.named
+    digest = gathered.digest
+    # What only those named share is not said of all.
+    named = gathered.named if len(gathered.named) == _total(gathered) else ()
     state = _state(gathered)
     source = _shared(named, lambda one: one.source) or SEVERAL
     base = Incident(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from gateway.model import GATEWAY, Change, Incident, Millis, What
+from gateway.model import GATEWAY, Change, Incident, Message, Millis, Occasion, What
 from gateway.rules.fitting import cut, one_line
 from gateway.rules.occasions import Story
 from gateway.rules.phrases import PHRASES, Language, Phrases, duration, instant
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 _VALUE_MOST: Final = 200
 _NAME_MOST: Final = 60
 _FIELDS_MOST: Final = 10
+_SILENCE: Final = re.compile(r"silence \S+(?:: )?")
+_EVENT: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""An alert's event: what moved an incident where no person did."""
 _BY_PEOPLE: Final[frozenset[What]] = frozenset(("noted", "assigned", "acknowledged", "resolved", "reopened"))
 
 
@@ -38,7 +42,25 @@ def facts(story: Story, telling: Telling) -> Iterator[tuple[str, str]]:
     yield from _what(story, telling)
     yield from _people(story, telling)
     yield from _fate(story, telling.phrases)
-    yield from _end(story.incident, telling)
+    yield from _end(story, telling)
+
+
+def news_of(message: Message) -> tuple[tuple[str, str], ...]:
+    """Those facts of a message that its occasion is about: for a reply to another message that says all the rest."""
+    phrases = PHRASES[message.language]
+    labels: Mapping[Occasion, tuple[str, ...]] = {
+        "acknowledged": (phrases.acknowledged, phrases.note),
+        "noted": (phrases.note,),
+        "assigned": (phrases.assigned, phrases.note),
+        "escalated": (phrases.escalation, phrases.failed_over),
+        "unanswered": (phrases.unanswered,),
+        "flapping": (phrases.flapping,),
+        "resolved": (phrases.resolved, phrases.note),
+        "reminded": (phrases.since,),
+        "unmuted": (phrases.since,),
+    }
+    about = labels.get(message.occasion, ())
+    return tuple(fact for fact in message.facts if fact[0] in about)
 
 
 def place(incident: Incident) -> str:
@@ -126,14 +148,19 @@ def _fate(story: Story, phrases: Phrases) -> Iterator[tuple[str, str]]:
         if what in newest:
             yield label, cut(one_line(newest[what]), _VALUE_MOST)
     if story.incident.muted_by:
-        yield phrases.muted, cut(one_line(story.incident.muted_by), _VALUE_MOST)
+        # A silence is known by its reason and by whose it is; its id says nothing to anybody.
+        why = _SILENCE.sub("", one_line(story.incident.muted_by))
+        yield phrases.muted, cut(why or phrases.silenced, _VALUE_MOST)
 
 
-def _end(incident: Incident, telling: Telling) -> Iterator[tuple[str, str]]:
-    phrases = telling.phrases
+def _end(story: Story, telling: Telling) -> Iterator[tuple[str, str]]:
+    incident, phrases = story.incident, telling.phrases
     if incident.resolved_at is not None and incident.state == "resolved" and not incident.momentary:
         span = duration(incident.resolved_at - incident.opened_at, telling.language)
         at = instant(incident.resolved_at, telling.zone)
-        yield phrases.resolved, phrases.resolved_value.format(at=at, span=span)
+        ended = next((change for change in reversed(story.news) if change.what == "resolved"), None)
+        person = "" if ended is None or ended.by == GATEWAY or _EVENT.fullmatch(ended.by) else ended.by
+        by = phrases.by.format(person=cut(one_line(person), _NAME_MOST)) if person else ""
+        yield phrases.resolved, phrases.resolved_value.format(at=at, span=span) + by
     if incident.previous:
         yield phrases.follows, cut(one_line(incident.previous), _NAME_MOST)

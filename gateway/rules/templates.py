@@ -26,7 +26,19 @@ _MOMENTS: Final = ("opened_at", "updated_at", "occurred_at", "acknowledged_at", 
 _AS_IT_IS: Final = tuple(
     field.name
     for field in fields(Incident)
-    if field.name not in ("severity", "worst", "url", "adapter", "revision", "momentary", *_MOMENTS)
+    if field.name
+    not in (
+        "severity",
+        "worst",
+        "url",
+        "adapter",
+        "revision",
+        "momentary",
+        "fired_at",
+        "firing_since",
+        "moves",
+        *_MOMENTS,
+    )
 )
 _ALERT: Final = tuple(field.name for field in fields(Alert) if field.name not in ("status", "momentary"))
 NAMES: Final = frozenset(

@@ -37,6 +37,8 @@ class Phrases:
     acknowledged: str
     assigned: str
     note: str
+    silenced: str
+    by: str
     escalation: str
     unanswered: str
     failed_over: str

@@ -67,8 +67,10 @@ class TestTheFace:
         assert (shown.title, shown.severity, shown.worst) == ("12 problems: service checkout-api", CRITICAL, CRITICAL)
         assert (shown.opened_at, shown.updated_at, shown.resolved_at) == (AT, AT + MINUTE, None)
 
-    def test_it_has_what_all_of_those_named_share_and_no_more(self) -> None:
-        shown = face(TWELVE)
+    def test_it_has_what_all_of_them_share_and_no_more(self) -> None:
+        unnamed = face(TWELVE)  # ten of them are not named: nobody knows what they share
+        assert (unnamed.source, unnamed.service, unnamed.environment) == ("tocsin", "", "")
+        shown = face(of({("open", WARNING): 2}, DISK, replace(DISK, kind="other")))
         assert (shown.source, shown.service, shown.environment) == ("scripts", "checkout-api", "production")
         assert shown.kind == ""
         mixed = face(of({("open", WARNING): 2}, DISK, replace(DISK, source="github", adapter="github")))
@@ -120,8 +122,7 @@ class TestTheWords:
         ]
         assert message.facts == (
             ("Severity", "critical"),
-            ("Where", "checkout-api · production"),
-            ("Source", "scripts"),
+            ("Source", "tocsin"),
             ("Since", "2026-11-20 10:00 UTC, for 5 min"),
         )
         assert message.incident.count == 12

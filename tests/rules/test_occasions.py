@@ -27,7 +27,16 @@ def changes(*whats: What, first: int = 1, via: str = "") -> list[Change]:
 def read(*whats: What, incident: Incident = INCIDENT, said: int = 1, via: str = "") -> Story:
     """The story after `said` changes were told; `via` is how the others came about."""
     since = [*changes(*whats[:said]), *changes(*whats[said:], first=said + 1, via=via)]
-    return read_story(replace(DELIVERY, said=said), incident, since)
+    return read_story(replace(DELIVERY, said=said), as_it_stands(incident, since), since)
+
+
+def as_it_stands(incident: Incident, since: list[Change]) -> Incident:
+    """The incident after these changes."""
+    whats = [change.what for change in since]
+    if "acknowledged" in whats and incident.state != "resolved":
+        after = whats[whats.index("acknowledged") :]
+        incident = replace(incident, state="open" if {"reopened", "worsened"} & set(after) else "acknowledged")
+    return replace(incident, muted_by="mute nights") if "muted" in whats else incident
 
 
 LOUD = (
@@ -46,6 +55,10 @@ def test_what_is_a_reason_to_speak_rings(what: What) -> None:
 def test_the_newest_reason_is_told() -> None:
     assert read("opened", "escalated", "acknowledged").occasion == "acknowledged"
     assert read("opened", "acknowledged", "noted").occasion == "noted"
+    assert read("opened", "escalated", "noted").occasion == "escalated"
+    assert read("opened", "worsened", "assigned", incident=replace(INCIDENT, severity=Severity.CRITICAL)).occasion == (
+        "worsened"
+    )
     assert read("opened", "noted", "linked", "muted").occasion == "noted"
     assert read("opened", "unanswered", "resolved", incident=OVER).occasion == "resolved"
 
@@ -67,13 +80,30 @@ def test_what_is_only_shown_rings_no_bell(what: What) -> None:
     assert (story.occasion, story.quiet) == (what, True)
 
 
-def test_who_stands_in_for_a_channel_that_failed_hears_how_things_stand() -> None:
+def test_who_stands_in_for_a_channel_that_failed_is_called() -> None:
     story = read("opened", "failed_over")
-    assert (story.occasion, story.quiet) == ("opened", False)
-    assert read("opened", "reminded", "failed_over").occasion == "reminded"
+    assert (story.occasion, story.quiet) == ("escalated", False)
+    assert read("opened", "reminded", "failed_over").occasion == "escalated"
 
 
-@pytest.mark.parametrize("what", ["opened", "escalated", "unanswered", "failed_over", "acknowledged"])
+def test_who_is_called_because_nobody_came_hears_so_at_once() -> None:
+    assert read("opened", "escalated", "unanswered", said=0).occasion == "unanswered"
+    assert read("opened", "flapping", said=0).occasion == "flapping"
+    assert read("opened", "unanswered", "reopened", said=0).occasion == "opened"
+
+
+def test_who_heard_that_somebody_had_it_hears_that_nobody_has_it_now() -> None:
+    since = changes("opened", "acknowledged", "worsened", "eased")
+    story = read_story(replace(DELIVERY, said=2), INCIDENT, since)
+    assert (story.occasion, story.quiet) == ("reopened", False)
+
+
+def test_what_was_acknowledged_and_is_open_again_unheard_is_not_said_to_be_acknowledged() -> None:
+    story = read("opened", "acknowledged", "worsened", "eased")
+    assert (story.occasion, story.quiet) == ("linked", True)
+
+
+@pytest.mark.parametrize("what", ["opened", "escalated", "failed_over", "acknowledged"])
 def test_who_heard_nothing_hears_that_it_opened(what: What) -> None:
     story = read("opened", what, said=0)
     assert (story.occasion, story.quiet, len(story.news)) == ("opened", False, 2)
@@ -94,14 +124,17 @@ def test_what_a_person_did_over_this_channel_only_changes_what_stands_there() ->
     story = read("opened", "acknowledged", via="team")
     assert (story.occasion, story.quiet) == ("acknowledged", True)
     assert not read("opened", "acknowledged", via="other").quiet
+    own = changes("opened", "acknowledged", via="team")
+    assert not read_story(replace(DELIVERY, said=1), as_it_stands(INCIDENT, own), own, hears_own=True).quiet
 
 
 def test_other_news_beside_it_rings_if_it_would_have_rung_alone() -> None:
     acknowledged, *_ = changes("acknowledged", first=2, via="team")
     noted, linked = changes("noted", "linked", first=3)
     heard = replace(DELIVERY, said=1)
-    assert not read_story(heard, INCIDENT, [acknowledged, noted]).quiet
-    only_shown = read_story(heard, INCIDENT, [acknowledged, linked])
+    had = replace(INCIDENT, state="acknowledged")
+    assert not read_story(heard, had, [acknowledged, noted]).quiet
+    only_shown = read_story(heard, had, [acknowledged, linked])
     assert (only_shown.occasion, only_shown.quiet) == ("acknowledged", True)
 
 

@@ -21,6 +21,7 @@ from gateway.rules.wording import Voice
 AT = 1_795_168_800_000  # 2026-11-20 10:00 UTC
 MINUTE = 60_000
 NOW = AT + 12 * MINUTE
+EVENT = "0192a1f8-9e28-71b6-ba99-285c060ecc0c"
 INCIDENT = Incident(
     id="0192",
     source="hetrixtools",
@@ -49,7 +50,7 @@ def moved(*moves: What | tuple[What, Severity], first: int = 1) -> list[Change]:
     for revision, move in enumerate(moves, first):
         what, severity = move if isinstance(move, tuple) else (move, Severity.CRITICAL)
         state = "resolved" if what == "resolved" else "open"
-        changes.append(Change(f"c{revision}", "0192", revision, AT, what, state, severity, "event"))
+        changes.append(Change(f"c{revision}", "0192", revision, AT, what, state, severity, EVENT))
     return changes
 
 
@@ -263,8 +264,10 @@ class TestWhatPeopleAndTimersDo:
         ],
     )
     def test_every_occasion_has_its_head(self, what: What, english: str, korean: str) -> None:
-        assert heard(news(what), said=1).title == f"{english} Disk 94% full"
-        assert heard(news(what), said=1, voice=KOREAN).title == f"{korean} Disk 94% full"
+        now = {"acknowledged": {"state": "acknowledged"}, "muted": {"muted_by": "mute nights"}}.get(what, {})
+        incident = replace(INCIDENT, **now)  # type: ignore[arg-type]
+        assert heard(news(what), 1, incident).title == f"{english} Disk 94% full"
+        assert heard(news(what), 1, incident, KOREAN).title == f"{korean} Disk 94% full"
 
     def test_what_stands_still_says_how(self) -> None:
         assert heard(news("steadied"), 1, RESOLVED).title == "STEADY, resolved: CRITICAL Disk 94% full"
