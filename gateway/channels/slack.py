@@ -168,10 +168,12 @@ class Bot:
         return heard
 
     async def agrees(self, where: Mapping[str, Json], ref: Ref) -> bool:
-        """Root for root, within one workspace: the bot's own where the ref does not tell."""
+        """Root for root, within one workspace: the bot's own where the ref does not tell. Where Slack does not tell it
+        either, the signature, the channel and the message must do: a page that nobody can answer helps nobody."""
         if "guest_of" in where or not agree(where, ref, "channel", "ts"):
             return False
-        return bool(where.get("team")) and where["team"] == (ref.get("team") or await self._own_team())
+        known = ref.get("team") or await self._own_team()
+        return not known or where.get("team") == known
 
     async def reply(self, heard: Heard, text: str) -> Reply:
         """An empty answer; the words are a message of their own, which only whoever pressed can see."""
