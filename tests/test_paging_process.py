@@ -43,6 +43,7 @@ async def test_a_gateway_that_is_killed_between_two_steps_pages_on_and_nobody_tw
             began = time.monotonic()
             assert (await gateway.post({"title": "down", "severity": "critical"})).status_code == 202
             await until(lambda: heard(receiver) == [("/kim", "opened")])
+            await until(lambda: gateway.sql("SELECT count(*) FROM attempts") == [(1,)])  # it is written down
             await gateway.end(signal.SIGKILL)
             await asyncio.sleep(max(0.0, began + 2.5 - time.monotonic()))  # the second step's time passes meanwhile
             await gateway.start()
