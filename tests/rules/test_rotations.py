@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from gateway.model import Millis, Override
 from gateway.rules.calendars import CalendarSettings
-from gateway.rules.rotations import RotationSettings, Shift, gaps, on_call, shifts
+from gateway.rules.rotations import RotationSettings
+from gateway.rules.shifts import OnCall, Shift, gaps, in_weeks, on_call, shifts, weekly_grid, who
 
 HOUR: Millis = 3_600_000
 DAY: Millis = 24 * HOUR
