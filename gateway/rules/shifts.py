@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, TypeAlias
 
 from gateway.model import Millis, Override
@@ -108,8 +109,8 @@ def in_weeks(shift: Shift, grid: Handoffs) -> list[Shift]:
     first = grid.turn(shift.begin)
     if shift.end <= max(grid.begins(first + 1), shift.begin + _WEEK):
         return [shift]
-    cuts = [shift.begin, *(cut for cut in grid.between(shift.begin + 1, shift.end)), shift.end]
-    return [Shift(shift.member, begin, end, shift.because) for begin, end in zip(cuts, cuts[1:], strict=False)]
+    cuts = [shift.begin, *grid.between(shift.begin + 1, shift.end), shift.end]
+    return [Shift(shift.member, begin, end, shift.because) for begin, end in pairwise(cuts)]
 
 
 def _of(name: str, overrides: Sequence[Override]) -> list[Override]:
