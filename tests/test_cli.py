@@ -25,6 +25,8 @@ from click.testing import CliRunner, Result
 
 from gateway import config
 from gateway.cli import main
+from gateway.cli.oncall import _block as block
+from gateway.cli.story import next_line
 from gateway.errors import TocsinError
 from gateway.service import Options
 from gateway.serving import serve
@@ -440,6 +442,31 @@ class TestActing:
         assert tocsin("silence", "end", found[1]) == f"{found[1]}: {what} is heard again\n"
         assert tocsin("silence", "list") == "none\n"
 
+    def test_what_is_muted_is_marked_and_its_story_says_what_comes_next(self, tocsin: Any) -> None:
+        title = f"Moving {time.monotonic_ns()}"
+        made = tocsin("silence", "add", "--match", "kind=moving", "--for", "2h", "--reason", "r", "--by", "kim")
+        id_ = made.partition(":")[0]
+        try:
+            tocsin("send", "--title", title, "--kind", "moving")
+            (line,) = wait_for(lambda: [line for line in tocsin("incidents").splitlines() if title in line])
+            assert "open (muted)" in line
+            told = tocsin("explain", line.split()[0].removeprefix("#")).splitlines()
+            (coming,) = [line for line in told if line.startswith("next: ")]
+            assert re.fullmatch(rf"next: unmute when silence {id_}.* ends at \d{{4}}-\S+Z", coming)
+        finally:
+            tocsin("silence", "end", id_)
+
+    @pytest.mark.parametrize(
+        ("timer", "line"),
+        [
+            (("escalate", "page", "2026-01-05T00:05:00.000Z"), "next: escalate page at 2026-01-05T00:05:00.000Z"),
+            (("expire", "", "2026-01-05T00:05:00.000Z"), "next: expire at 2026-01-05T00:05:00.000Z"),
+            (("unmute", "inhibit down", None), "next: unmute inhibit down when it ends"),
+        ],
+    )
+    def test_what_is_pending_is_one_line(self, timer: tuple[str, str, str | None], line: str) -> None:
+        assert next_line(dict(zip(("kind", "name", "at"), timer, strict=True))) == line
+
     @pytest.mark.parametrize(
         ("arguments", "code", "sentence"),
         [
@@ -472,18 +499,20 @@ ROTATION: dict[str, Any] = {
     "rotation": "primary",
     "time_zone": "Europe/Berlin",
     "now": {"member": "kim", "since": "2026-03-16T08:00:00.000Z", "until": "2026-03-23T08:00:00.000Z",
-            "because": "turn"},
+            "because": "rotation"},
     "shifts": [
-        {"member": "kim", "from": "2026-03-18T12:00:00.000Z", "to": "2026-03-23T08:00:00.000Z", "because": "turn"},
+        {"member": "kim", "from": "2026-03-18T12:00:00.000Z", "to": "2026-03-23T08:00:00.000Z", "because": "rotation"},
         {"member": "lee", "from": "2026-03-23T08:00:00.000Z", "to": "2026-03-30T07:00:00.000Z",
-         "because": "override for park by kim"},
+         "because": "override by kim"},
         {"member": "kim", "from": "2026-03-30T07:00:00.000Z", "to": "2026-04-06T07:00:00.000Z",
-         "because": "turn in layer 2"},
+         "because": "layer 1"},
         {"member": None, "from": "2026-04-06T07:00:00.000Z", "to": "2026-04-15T12:00:00.000Z",
          "because": "override by " + "x" * 99},
     ],
     "ics": "/api/v1/oncall/primary.ics?token=t0ken",
 }  # fmt: skip
+ALWAYS = {**ROTATION, "now": {"member": "kim", "since": None, "until": None, "because": "rotation"},
+          "shifts": ROTATION["shifts"][:1]}  # fmt: skip
 NOBODY = {**ROTATION, "rotation": "night", "now": None, "shifts": ROTATION["shifts"][3:]}
 OVERRIDE = {
     "id": "o1", "rotation": "primary", "member": "lee", "from": "2026-03-23T08:00:00.000Z",
@@ -539,13 +568,16 @@ class TestOnCall:
         assert lines[:4] == [
             "primary  (Europe/Berlin)",
             "  now: kim, until Mon 2026-03-23 09:00",
-            "  Mon 2026-03-23 09:00  lee  (override for park by kim)",
+            "  Mon 2026-03-23 09:00  lee  (override by kim)",
             "  Mon 2026-03-30 09:00  kim",
         ]
         assert lines[4].startswith("  Mon 2026-04-06 09:00  nobody  (override by xx")
         assert lines[5:8] == ["", "night  (Europe/Berlin)", lines[7]]
         assert lines[7].startswith("  now: nobody, until Wed 2026-04-15 14:00")
         assert max(map(len, lines)) == 80
+
+    def test_who_is_always_on_call_has_no_end(self) -> None:
+        assert block(ALWAYS, "2026-03-18T12:00:00.000Z", asked=False).splitlines()[1] == "  now: kim"
 
     def test_another_hour_is_asked_for_as_it_was_written(self, asked: list[tuple[str, str, Any]]) -> None:
         result = run("oncall", "--at", "+2h", "--weeks", "2")

@@ -67,7 +67,7 @@ def incidents(state: str, severity: str | None, source: str | None, limit: int, 
             [
                 f"#{one['number']}",
                 one["severity"],
-                one["state"] + (" (unrouted)" if one["unrouted"] else ""),
+                one["state"] + (" (unrouted)" if one["unrouted"] else "") + (" (muted)" if one["muted_by"] else ""),
                 one["opened_at"][:16].replace("T", " "),
                 one["source"],
                 one["service"],

@@ -53,8 +53,8 @@ def override() -> None:
 @click.option(
     "--from", "begin", required=True, help="From when: now, 18:00, 2026-12-24T18:00, by the rotation's clock."
 )
-@click.option("--to", "end", required=True, help="Until when, such as 'monday 09:00'.")
-@click.option("--for", "instead_of", help="Only in this member's turns.")
+@click.option("--to", "end", required=True, help="Until when, seen from then: 18:00, +8h, 'monday 09:00'.")
+@click.option("--for", "instead_of", help="Only in this person's turns.")
 @click.option("--by", help="Who asks for it; without it $TOCSIN_USER, or your login name.")
 def add(rotation: str, member: str, begin: str, end: str, instead_of: str | None, by: str | None) -> None:
     """Put a member on call in ROTATION, whoever's turn it is.
@@ -113,10 +113,11 @@ def _block(item: Any, at: str, *, asked: bool) -> str:
     zone = ZoneInfo(item["time_zone"])
     first, *coming = item["shifts"]
     when = f"at {_local(at, zone)}" if asked else "now"
-    until = item["now"]["until"] if item["now"] else first["to"]
+    end = item["now"]["until"] if item["now"] else first["to"]
+    until = f", until {_local(end, zone)}" if end else ""
     lines = [
         click.style(item["rotation"], bold=True) + f"  ({item['time_zone']})",
-        f"  {when}: {_who(first)}, until {_local(until, zone)}{_because(first)}",
+        f"  {when}: {_who(first)}{until}{_because(first)}",
         *(f"  {_local(shift['from'], zone)}  {_who(shift)}{_because(shift)}" for shift in coming),
     ]
     return "\n".join(line if len(click.unstyle(line)) <= _COLUMNS else f"{line[: _COLUMNS - 1]}…" for line in lines)
@@ -128,7 +129,7 @@ def _who(shift: Any) -> str:
 
 def _because(shift: Any) -> str:
     """Why, where it is no plain turn."""
-    return "" if shift["because"].startswith("turn") else f"  ({shift['because']})"
+    return "" if shift["because"].startswith(("rotation", "layer ")) else f"  ({shift['because']})"
 
 
 def _local(time: str, zone: ZoneInfo) -> str:

@@ -39,6 +39,9 @@ def story(incident: Any) -> Iterator[str]:
             when = f", due {delivery['due_at']}" if delivery["due_at"] else ""
             why = f": {delivery['reason']}" if delivery["reason"] else ""
             yield f"{delivery['channel']}: {delivery['state']}{when}{why}"
+    if incident["pending"]:
+        yield ""
+        yield from map(next_line, incident["pending"])
 
 
 def route_line(route: Any) -> str:
@@ -59,6 +62,16 @@ def hold_line(hold: Any) -> str:
     until = f" until {hold['until']}" if hold["until"] else ""
     why = f" ({hold['reason']})" if hold["reason"] else ""
     return f"  ‖ {whom}held: {what}{until}{why}"
+
+
+def next_line(timer: Any) -> str:
+    """What is going to happen, and when; 'when it ends' where that hangs on something else."""
+    what = " ".join(part for part in (timer["kind"], timer["name"]) if part)
+    if timer["at"] is None:
+        return f"next: {what} when it ends"
+    if timer["kind"] == "unmute":
+        what = f"unmute when {timer['name']} ends"
+    return f"next: {what} at {timer['at']}"
 
 
 def _standing(incident: Any) -> str:

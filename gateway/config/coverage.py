@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Mapping
-from typing import Final, TypeAlias
+from typing import Final
 
 from gateway.model import Millis
-from gateway.rules.calendars import CalendarSettings, instant, is_open, next_boundary
+from gateway.rules.calendars import CalendarSettings, instant
 from gateway.rules.documents import Place
 from gateway.rules.rotations import RotationSettings
-
-Gap: TypeAlias = tuple[Millis, Millis]
+from gateway.rules.shifts import Gap, gaps
 
 _DAY: Final[Millis] = 86_400_000
 _YEAR: Final[Millis] = 366 * _DAY
@@ -42,34 +41,10 @@ def uncovered(
         if now is not None:
             looks.insert(0, (rotation, calendars, now, now + _YEAR))
         for turning, known, begin, end in looks:
-            gap = next(iter(gaps(turning, name, known, begin, end)), None)
+            gap = next(gaps(turning, known, begin, end), None)
             if gap is not None:
                 yield ("rotations", name), _sentence(rotation, gap, ends=gap[1] < end)
                 break
-
-
-def gaps(
-    rotation: RotationSettings, _name: str, calendars: Mapping[str, CalendarSettings], begin: Millis, end: Millis
-) -> Iterator[Gap]:
-    """When nobody is on call between two instants; a gap that has no end ends there."""
-    names = {layer.during for layer in rotation.layers if layer.during is not None}
-    if not rotation.layers or any(layer.during is None for layer in rotation.layers):
-        return
-    free = [
-        tuple(instant(moment, rotation.time_zone) for moment in (override.from_, override.to))
-        for override in rotation.overrides
-        if not override.for_
-    ]
-    since: Millis | None = None
-    while begin < end:
-        covered = any(is_open(calendars[name], begin) for name in names) or any(a <= begin < b for a, b in free)
-        if covered and since is not None:
-            yield since, begin
-        since = None if covered else begin if since is None else since
-        edges = [next_boundary(calendars[name], begin) for name in names] + [edge for span in free for edge in span]
-        begin = min((edge for edge in edges if edge is not None and edge > begin), default=end)
-    if since is not None:
-        yield since, end
 
 
 def _sentence(rotation: RotationSettings, gap: Gap, *, ends: bool) -> str:

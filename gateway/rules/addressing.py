@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.model import GATEWAY, Incident, Millis, Override
 from gateway.rules.people import next_channel, quiet_until
-from gateway.rules.rotations import on_call
+from gateway.rules.shifts import who
 
 if TYPE_CHECKING:
     from gateway.rules.routing import Routing
@@ -81,11 +81,11 @@ class _Book:
 
     def _rotation(self, name: str, asked: str) -> None:
         rotation = self.routing.rotations[name]
-        shift = on_call(rotation, name, self.routing.calendars, self.overrides, self.now)
-        if shift is None or not shift.member:
-            self.found.left_out[name] = "has nobody on call now"
+        member = who(rotation, name, self.routing.calendars, self.overrides, self.now)
+        if member:
+            self.look_up(member, asked, 0)
         else:
-            self.look_up(shift.member, asked, 0)
+            self.found.left_out[name] = "has nobody on call now"
 
     def _escalation(self, name: str, asked: str, depth: int) -> None:
         if depth >= DEEPEST or name in self.found.escalations:

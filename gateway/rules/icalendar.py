@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from gateway.model import Millis
-from gateway.rules.rotations import Shift
+from gateway.rules.shifts import Shift
 
 _FOLD_OCTETS: Final = 75
 """RFC 5545 section 3.1: a line SHOULD NOT be longer, its break left out."""

@@ -21,9 +21,10 @@ from gateway.model import Json, Millis, Override
 from gateway.rules.calendars import choice, suggestion
 from gateway.rules.icalendar import icalendar
 from gateway.rules.moments import read_when
-from gateway.rules.rotations import RotationSettings, Shift, on_call, shifts
+from gateway.rules.rotations import RotationSettings
 from gateway.rules.routing import Routing
 from gateway.rules.shapes import rfc3339
+from gateway.rules.shifts import HORIZON, OnCall, Shift, in_weeks, on_call, shifts, weekly_grid
 from gateway.store.safe import Ledger
 from gateway.web import auth, queries
 from gateway.web.forms import Form
@@ -33,6 +34,7 @@ from gateway.web.problems import Refused
 WEEK: Final[Millis] = 7 * 86_400_000
 MOST_WEEKS: Final = 52
 CALENDAR_WEEKS: Final = 26
+PAST_WEEKS: Final = HORIZON // WEEK
 _UTC: Final = ZoneInfo("UTC")
 
 
@@ -47,7 +49,8 @@ async def show(request: Request) -> JSONResponse:
         at = read_when(request.query_params.get("at") or "now", _one_zone(routing), house.pipeline.now())
     except ValueError as refused:
         raise queries.bad("at", str(refused)) from None
-    overrides = await house.store.read(lambda ledger: ledger.quiet.overrides(at))
+    # One that is over tells since when it is another's turn.
+    overrides = await house.store.read(lambda ledger: ledger.quiet.overrides(at - HORIZON))
     items = await asyncio.to_thread(_rosters, house, routing, overrides, at, at + int(weeks) * WEEK)
     return JSONResponse({"at": rfc3339(at), "items": items, "next_cursor": None})
 
@@ -63,7 +66,7 @@ async def calendar(request: Request) -> Response:
     if rotation is None:
         raise NotFound("There is no such rotation any more.")
     now = house.pipeline.now()
-    overrides = await house.store.read(lambda ledger: ledger.quiet.overrides(now))
+    overrides = await house.store.read(lambda ledger: ledger.quiet.overrides(now - HORIZON - WEEK))
     found = await asyncio.to_thread(_whole_shifts, rotation, name, house.configuration.routing, overrides, now)
     text = icalendar(name, found, now).encode("utf-8", "replace")
     return Response(text, media_type="text/calendar; charset=utf-8", headers={"cache-control": "private, max-age=300"})
@@ -73,6 +76,11 @@ def token(key: bytes, rotation: str) -> str:
     """What opens a rotation's calendar."""
     seal = hmac.new(key, f"oncall {rotation}".encode("utf-8", "replace"), hashlib.sha256).digest()
     return base64.urlsafe_b64encode(seal).decode().rstrip("=")
+
+
+async def overrides(request: Request) -> JSONResponse:
+    """GET lists them, POST makes one."""
+    return await (add_override(request) if request.method == "POST" else list_overrides(request))
 
 
 async def list_overrides(request: Request) -> JSONResponse:
@@ -96,13 +104,15 @@ async def add_override(request: Request) -> JSONResponse:
     begin, end = _span(form, rotation.time_zone if rotation else _UTC, now)
     override = Override(
         rotation=name,
-        member=_member(form, "member", rotation, routing, needed=True),
+        member=_somebody(form, "member", rotation, routing, needed=True),
         begin=begin,
         end=end,
         id=house.pipeline.new_id(),
-        instead_of=_member(form, "for", rotation, None),
+        instead_of=_somebody(form, "for", rotation, routing),
         by=form.text("by") or "api",
     )
+    if override.instead_of and override.instead_of == override.member:
+        form.wrong("for", "is the member; name whose turn the member takes, or leave it out")
     form.check()
     await house.store.write(lambda ledger: ledger.quiet.add_override(override))
     return JSONResponse(override_json(override), 201)
@@ -161,18 +171,26 @@ def _rosters(
 def _whole_shifts(
     rotation: RotationSettings, name: str, routing: Routing, overrides: Sequence[Override], now: Millis
 ) -> list[Shift]:
-    """From the beginning of the one that runs: an event that began when it was fetched would be another each time."""
+    """From the beginning of the one that runs, or five weeks ago, to the end of a week: what began or ended when it
+    was fetched would be another event each time. None is longer than a week."""
+    if not rotation.duties:
+        return []
+    grid = weekly_grid(rotation)
+    week = grid.turn(now)
     first = on_call(rotation, name, routing.calendars, overrides, now)
-    begin = first.begin if first else now
-    return shifts(rotation, name, routing.calendars, overrides, begin, now + CALENDAR_WEEKS * WEEK)
+    begin, end = grid.begins(week - PAST_WEEKS), grid.begins(week + CALENDAR_WEEKS + 1)
+    begin = max(begin, first.since or 0) if first else begin
+    found = shifts(rotation, name, routing.calendars, overrides, begin, end)
+    return [piece for shift in found for piece in in_weeks(shift, grid)]
 
 
-def _now_json(shift: Shift) -> dict[str, Json]:
+def _now_json(now: OnCall) -> dict[str, Json]:
+    """null where it was never, or will never be, anybody else."""
     return {
-        "member": shift.member,
-        "since": rfc3339(shift.begin),
-        "until": rfc3339(shift.end),
-        "because": shift.because,
+        "member": now.member,
+        "since": None if now.since is None else rfc3339(now.since),
+        "until": None if now.until is None else rfc3339(now.until),
+        "because": now.because,
     }
 
 
@@ -186,7 +204,9 @@ def _shift_json(shift: Shift) -> dict[str, Json]:
 
 
 def _span(form: Form, zone: ZoneInfo, now: Millis) -> tuple[Millis, Millis]:
-    begin, end = (_moment(form, name, zone, now) for name in ("from", "to"))
+    """Both are 0 where one of them is wrong. `to` is read as of `from`: an hour alone is the next one after it."""
+    begin = _moment(form, "from", zone, now)
+    end = _moment(form, "to", zone, now if begin is None else begin)
     if begin is None or end is None:
         return 0, 0
     if end <= begin:
@@ -205,15 +225,14 @@ def _moment(form: Form, name: str, zone: ZoneInfo, now: Millis) -> Millis | None
         return None
 
 
-def _member(
-    form: Form, field: str, rotation: RotationSettings | None, routing: Routing | None, *, needed: bool = False
+def _somebody(
+    form: Form, field: str, rotation: RotationSettings | None, routing: Routing, *, needed: bool = False
 ) -> str:
-    """A member of the rotation or, where all that is routed is given, anybody of `people:`."""
+    """A member of the rotation, or anybody of `people:`."""
     name = form.text(field, needed=needed)
     if not name or rotation is None:
         return name
-    known = {member for duty in rotation.duties for member in duty.members} | set(routing.people if routing else ())
+    known = {member for duty in rotation.duties for member in duty.members} | set(routing.people)
     if name not in known:
-        whose = "is nobody of routing.yaml" if routing else "is no member of this rotation"
-        form.wrong(field, whose + (suggestion(name, known) or f"; {choice('name', known)}"))
+        form.wrong(field, "is nobody of routing.yaml" + (suggestion(name, known) or f"; {choice('name', known)}"))
     return name

@@ -41,6 +41,11 @@ def silence_json(silence: Silence) -> dict[str, Json]:
     return shape
 
 
+async def silences(request: Request) -> JSONResponse:
+    """GET lists them, POST makes one."""
+    return await (add(request) if request.method == "POST" else list_silences(request))
+
+
 async def list_silences(request: Request) -> JSONResponse:
     """Those in force, the first to end first."""
     house = auth.admins_house(request)

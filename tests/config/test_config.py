@@ -248,6 +248,7 @@ calendars:
   night: {{time_zone: Asia/Seoul, weekly: [{{days: daily, from: "21:00", to: "09:00"}}]}}
 people:
   kim: {{channels: sms}}
+  lee: {{channels: sms}}
 rotations:
   primary:
     time_zone: Asia/Seoul
@@ -256,7 +257,7 @@ rotations:
 """
 HOLIDAY = ', except: "2026-12-25"'
 STAND_IN = '[{member: kim, from: "2026-12-25T09:00", to: "2026-12-25T21:00"}]'
-FOR_ANOTHER = '[{member: kim, for: kim, from: "2026-12-25T09:00", to: "2026-12-25T21:00"}]'
+FOR_ANOTHER = '[{member: lee, for: kim, from: "2026-12-25T09:00", to: "2026-12-25T21:00"}]'
 
 
 def test_layers_that_share_the_day_leave_no_gap(tmp_path: Path) -> None:
@@ -282,7 +283,7 @@ def test_a_holiday_with_nobody_on_call_is_a_problem_where_the_hour_is_known(tmp_
     with pytest.raises(BadConfiguration) as refused:
         load(file, {}, now=MONDAY_NOON)
     assert str(refused.value).endswith(
-        "10: rotations.primary: nobody is on call from Fri 2026-12-25 09:00 to Fri 2026-12-25 21:00; "
+        "11: rotations.primary: nobody is on call from Fri 2026-12-25 09:00 to Fri 2026-12-25 21:00; "
         "add a layer without `during`, or widen a calendar"
     )
 
@@ -294,6 +295,12 @@ def test_an_override_may_fill_a_gap_but_not_by_standing_in_for_nobody(tmp_path: 
     file.write_text(ROTATION.format(closed=HOLIDAY, overrides=FOR_ANOTHER))
     with pytest.raises(BadConfiguration):
         load(file, {}, now=MONDAY_NOON)
+
+
+def test_who_stands_in_for_himself_is_a_problem(tmp_path: Path) -> None:
+    himself = STAND_IN.replace("{member: kim,", "{member: kim, for: kim,")
+    (said,) = problems(tmp_path, ROTATION.format(closed="", overrides=himself))
+    assert "rotations.primary.overrides.0.for: is its own member; " in said
 
 
 # --- secrets in files ---------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.model import Millis
 from gateway.rules.icalendar import icalendar
-from gateway.rules.rotations import Shift
+from gateway.rules.shifts import Shift
 
 
 def at(text: str) -> Millis:
@@ -16,7 +16,7 @@ def at(text: str) -> Millis:
 
 
 NOW = at("2026-01-05T00:00+00:00")
-KIM = Shift("kim", at("2026-01-05T09:00+09:00"), at("2026-01-12T09:00+09:00"), "turn")
+KIM = Shift("kim", at("2026-01-05T09:00+09:00"), at("2026-01-12T09:00+09:00"), "rotation")
 LEE = Shift("lee", at("2026-01-12T09:00+09:00"), at("2026-01-19T09:00+09:00"), "override by kim")
 
 
@@ -46,7 +46,7 @@ def test_each_shift_is_an_event_in_utc() -> None:
     assert values(text, "DTEND") == ["20260112T000000Z", "20260119T000000Z"]
     assert values(text, "DTSTAMP") == ["20260105T000000Z"] * 2
     assert values(text, "SUMMARY") == ["kim on call: primary", "lee on call: primary"]
-    assert values(text, "DESCRIPTION") == ["turn", "override by kim"]
+    assert values(text, "DESCRIPTION") == ["rotation", "override by kim"]
 
 
 def test_a_shift_keeps_its_uid_for_whoever_takes_it_and_whenever_it_is_fetched() -> None:
@@ -68,7 +68,7 @@ def test_signs_that_mean_something_are_escaped() -> None:
 
 @given(st.text(max_size=200), st.text(min_size=1, max_size=200))
 def test_no_line_is_too_long_and_no_character_is_cut(rotation: str, member: str) -> None:
-    raw = icalendar(rotation, [Shift(member, KIM.begin, KIM.end, "turn")], NOW).encode("utf-8", "replace")
+    raw = icalendar(rotation, [Shift(member, KIM.begin, KIM.end, "rotation")], NOW).encode("utf-8", "replace")
     assert all(len(line) <= 75 for line in raw.split(b"\r\n"))
     for line in raw.split(b"\r\n"):
         line.decode()  # a character that was cut would be none

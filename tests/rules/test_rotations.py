@@ -12,7 +12,9 @@ from pydantic import ValidationError
 
 from gateway.model import Millis, Override
 from gateway.rules.calendars import CalendarSettings
-from gateway.rules.rotations import RotationSettings, Shift, gaps, on_call, shifts
+from gateway.rules.rotations import RotationSettings
+from gateway.rules.shifts import OnCall, Shift, gaps, in_weeks, on_call, shifts, weekly_grid
+from gateway.rules.shifts import who as rules_who
 
 HOUR: Millis = 3_600_000
 DAY: Millis = 24 * HOUR
@@ -36,9 +38,7 @@ def layered(*layers: dict[str, Any], **tree: Any) -> RotationSettings:
 
 
 def who(of: RotationSettings, moment: str, *overrides: Override) -> str:
-    shift = on_call(of, "primary", CALENDARS, overrides, at(moment))
-    assert shift is not None
-    return shift.member
+    return rules_who(of, "primary", CALENDARS, overrides, at(moment))
 
 
 def instead(member: str, begin: str, end: str, **more: Any) -> Override:
@@ -79,24 +79,57 @@ def test_a_start_within_a_week_lies_in_the_first_members_turn() -> None:
 
 def test_a_shift_says_since_when_and_until_when() -> None:
     weekly = rotation(start="2026-01-05")
-    assert on_call(weekly, "primary", {}, (), at("2026-01-08T00:00+09:00")) == Shift(
-        "kim", at("2026-01-05T09:00+09:00"), at("2026-01-12T09:00+09:00"), "turn"
+    assert on_call(weekly, "primary", {}, (), at("2026-01-08T00:00+09:00")) == OnCall(
+        "kim", at("2026-01-05T09:00+09:00"), at("2026-01-12T09:00+09:00"), "rotation"
     )
 
 
-def test_somebody_who_is_always_on_call_has_a_handoff_to_himself_as_an_end() -> None:
+def test_who_is_always_on_call_is_so_since_ever_and_for_ever() -> None:
     alone = rotation(members=["kim"], start="2026-01-05")
-    shift = on_call(alone, "primary", {}, (), at("2026-01-05T09:00+09:00"))
-    assert shift is not None
-    assert shift.member == "kim"
-    assert shift.begin < at("2026-01-05T09:00+09:00") < shift.end
-    assert (shift.end - at("2026-01-05T09:00+09:00")) % WEEK == 0
+    assert on_call(alone, "primary", {}, (), at("2026-01-05T09:00+09:00")) == OnCall("kim", None, None, "rotation")
+
+
+def test_a_change_that_is_far_away_is_found() -> None:
+    """Beyond all turns: an override, and a date of a calendar."""
+    begin, end = at("2026-01-01T00:00+09:00"), at("2026-12-25T00:00+09:00")
+    filed = rotation(
+        members=["kim"], overrides=[{"member": "lee", "from": "2025-03-01T00:00", "to": "2026-01-01T00:00"}]
+    )
+    wished = instead("park", "2026-12-25T00:00+09:00", "2026-12-26T00:00+09:00")
+    moment = at("2026-06-05T12:00+09:00")
+    assert on_call(filed, "primary", {}, [wished], moment) == OnCall("kim", begin, end, "rotation")
+    hours = {
+        "time_zone": "Asia/Seoul",
+        "weekly": [{"days": "daily", "from": "00:00", "to": "24:00"}],
+        "except": ["2025-12-31", "2026-12-25"],
+    }
+    always = {"always": CalendarSettings.model_validate(hours)}
+    by_calendar = layered({"members": ["kim"], "during": "always"})
+    assert on_call(by_calendar, "primary", always, (), moment) == OnCall("kim", begin, end, "layer 0")
+
+
+def test_many_members_wait_long_for_their_turn() -> None:
+    long = rotation(members=["kim"] * 8 + ["lee"], start="2026-01-05")
+    assert on_call(long, "primary", {}, (), at("2026-01-05T09:00+09:00")) == OnCall(
+        "kim", at("2026-01-05T09:00+09:00"), at("2026-03-02T09:00+09:00"), "rotation"
+    )
+
+
+def test_what_lasts_longer_than_a_week_is_cut_where_weeks_begin() -> None:
+    weekly = rotation(start="2026-01-05")
+    grid = weekly_grid(weekly)
+    begin, end = at("2026-01-08T00:00+09:00"), at("2026-01-20T00:00+09:00")
+    cuts = [begin, at("2026-01-12T09:00+09:00"), at("2026-01-19T09:00+09:00"), end]
+    assert in_weeks(Shift("kim", begin, end, ""), grid) == [Shift("kim", a, b, "") for a, b in pairwise(cuts)]
+    for whole in (Shift("kim", begin, begin + WEEK, ""), Shift("kim", cuts[1], cuts[2], "")):
+        assert in_weeks(whole, grid) == [whole]
 
 
 def test_without_members_there_is_nobody_to_be_on_call() -> None:
     nobody = rotation().model_copy(update={"members": ()})  # no file can say so
     assert on_call(nobody, "primary", {}, (), 0) is None
-    assert gaps(nobody, "primary", {}, 0, WEEK) == [(0, WEEK)]
+    assert rules_who(nobody, "primary", {}, (), 0) == ""
+    assert list(gaps(nobody, {}, 0, WEEK)) == [(0, WEEK)]
 
 
 # --- summer time --------------------------------------------------------------------------------------
@@ -130,11 +163,11 @@ def test_a_handoff_in_an_hour_that_is_skipped_or_comes_twice(zone: str, day: str
     daily = rotation(time_zone=zone, handoff={"every": "day", "at": hour}, start=day)
     before = on_call(daily, "primary", {}, (), at(instant) - 1)
     assert before is not None
-    assert (before.member, before.end) == ("lee", at(instant))
+    assert (before.member, before.until) == ("lee", at(instant))
     for later in (0, HOUR - 1, HOUR, 20 * HOUR):
         shift = on_call(daily, "primary", {}, (), at(instant) + later)
         assert shift is not None
-        assert (shift.member, shift.begin) == ("kim", at(instant))
+        assert (shift.member, shift.since) == ("kim", at(instant))
 
 
 # --- layers -------------------------------------------------------------------------------------------
@@ -145,24 +178,24 @@ def test_the_first_layer_on_duty_decides() -> None:
     assert who(by_day, "2026-01-05T12:00+09:00") == "kim"
     assert who(by_day, "2026-01-05T20:00+09:00") == "lee"
     shift = on_call(by_day, "primary", CALENDARS, (), at("2026-01-03T12:00+09:00"))
-    assert shift == Shift("lee", at("2026-01-02T18:00+09:00"), at("2026-01-05T09:00+09:00"), "turn in layer 2")
+    assert shift == OnCall("lee", at("2026-01-02T18:00+09:00"), at("2026-01-05T09:00+09:00"), "layer 1")
 
 
 def test_when_no_layer_is_on_duty_there_is_a_gap() -> None:
     office_only = layered({"members": ["kim"], "during": "office"})
     begin, end = at("2026-01-05T00:00+09:00"), at("2026-01-06T00:00+09:00")
-    assert gaps(office_only, "primary", CALENDARS, begin, end) == [
+    assert list(gaps(office_only, CALENDARS, begin, end)) == [
         (begin, at("2026-01-05T09:00+09:00")),
         (at("2026-01-05T18:00+09:00"), end),
     ]
-    assert on_call(office_only, "primary", CALENDARS, (), begin) == Shift(
+    assert on_call(office_only, "primary", CALENDARS, (), begin) == OnCall(
         "", at("2026-01-02T18:00+09:00"), at("2026-01-05T09:00+09:00"), "no layer is on duty"
     )
 
 
 def test_a_calendar_that_nobody_configured_is_closed() -> None:
     lost = layered({"members": ["kim"], "during": "ofice"})
-    assert gaps(lost, "primary", CALENDARS, 0, DAY) == [(0, DAY)]
+    assert list(gaps(lost, CALENDARS, 0, DAY)) == [(0, DAY)]
 
 
 def test_a_layer_takes_the_rotations_handoff_and_start_where_it_has_none() -> None:
@@ -188,9 +221,9 @@ def test_an_override_holds_from_its_begin_up_to_its_end() -> None:
     assert who(weekly, "2026-01-07T10:00+09:00", lee) == "kim"
     found = shifts(weekly, "primary", {}, (lee,), at("2026-01-05T09:00+09:00"), at("2026-01-12T09:00+09:00"))
     assert [(shift.member, shift.because) for shift in found] == [
-        ("kim", "turn"),
+        ("kim", "rotation"),
         ("lee", "override by kim"),
-        ("kim", "turn"),
+        ("kim", "rotation"),
     ]
 
 
@@ -204,7 +237,7 @@ def test_an_override_for_one_member_holds_only_in_that_ones_turn() -> None:
     weekly = rotation(start="2026-01-05")
     assert who(weekly, "2026-01-06T12:00+09:00", for_lee) == "kim"
     shift = on_call(weekly, "primary", {}, (for_lee,), at("2026-01-13T12:00+09:00"))
-    assert shift == Shift("park", at("2026-01-12T09:00+09:00"), at("2026-01-19T09:00+09:00"), "override for lee")
+    assert shift == OnCall("park", at("2026-01-12T09:00+09:00"), at("2026-01-19T09:00+09:00"), "override")
 
 
 def test_the_override_that_begins_last_wins_and_people_go_before_the_file() -> None:
@@ -233,7 +266,17 @@ def test_the_files_overrides_fill_gaps() -> None:
         overrides=[{"member": "lee", "from": "2026-01-05T00:00", "to": "2026-01-05T09:00"}],
     )
     begin, end = at("2026-01-05T00:00+09:00"), at("2026-01-05T18:00+09:00")
-    assert gaps(office_only, "primary", CALENDARS, begin, end) == []
+    assert list(gaps(office_only, CALENDARS, begin, end)) == []
+
+
+def test_who_stands_in_for_one_member_fills_no_gap() -> None:
+    for_lee = layered(
+        {"members": ["kim"], "during": "office"},
+        overrides=[{"member": "park", "for": "lee", "from": "2026-01-05T00:00", "to": "2026-01-05T09:00"}],
+    )
+    begin, end = at("2026-01-05T00:00+09:00"), at("2026-01-05T09:00+09:00")
+    assert list(gaps(for_lee, CALENDARS, begin, end)) == [(begin, end)]
+    assert list(gaps(for_lee, CALENDARS, end, end)) == []
 
 
 # --- properties ---------------------------------------------------------------------------------------
@@ -282,16 +325,27 @@ def test_shifts_cover_the_span_and_agree_with_who_is_on_call(
     now = on_call(of, "primary", CALENDARS, wishes, moment)
     assert now is not None
     assert (now.member, now.because) == (within.member, within.because)
-    assert now.begin <= moment < now.end
+    assert now.since is None or now.since <= moment
+    assert now.until is None or moment < now.until
+    assert now.member == rules_who(of, "primary", CALENDARS, wishes, moment)
     if within not in (found[0], found[-1]):
-        assert (now.begin, now.end) == (within.begin, within.end)
+        assert (now.since, now.until) == (within.begin, within.end)
+
+
+@settings(deadline=None)
+@given(_LAYERS, st.sampled_from(_ZONES), _INSTANTS, st.integers(1, 3 * WEEK))
+def test_gaps_are_the_shifts_of_nobody(layers: list[dict[str, Any]], zone: str, begin: Millis, lasts: Millis) -> None:
+    of = layered(*layers, time_zone=zone)
+    found = shifts(of, "primary", CALENDARS, (), begin, begin + lasts)
+    assert list(gaps(of, CALENDARS, begin, begin + lasts)) == [(s.begin, s.end) for s in found if not s.member]
 
 
 @given(st.sampled_from(_ZONES), _INSTANTS)
 def test_a_weekly_handoff_shows_the_same_hour_all_the_year(zone: str, moment: Millis) -> None:
     shift = on_call(rotation(time_zone=zone), "primary", {}, (), moment)
     assert shift is not None
-    for edge in (shift.begin, shift.end):
+    for edge in (shift.since, shift.until):
+        assert edge is not None
         wall = dt.datetime.fromtimestamp(edge / 1000, ZoneInfo(zone))
         assert (wall.weekday(), wall.hour, wall.minute, wall.second) == (0, 9, 0, 0)
 
@@ -313,3 +367,8 @@ def test_a_span_of_nothing_has_no_shifts() -> None:
 def test_a_layer_without_members_or_with_many_handoff_days_is_refused(layer: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValidationError, match=sentence):
         layered(layer)
+
+
+def test_an_override_for_its_own_member_is_refused() -> None:
+    with pytest.raises(ValidationError, match="is its own member; name whose turn"):
+        rotation(overrides=[{"member": "kim", "for": "kim", "from": "2026-01-05T00:00", "to": "2026-01-06T00:00"}])

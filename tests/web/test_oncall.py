@@ -82,11 +82,11 @@ async def test_each_rotation_says_who_is_on_call_and_who_will_be(house: Running)
         "member": "kim",
         "since": "2026-01-05T00:00:00.000Z",
         "until": "2026-01-12T00:00:00.000Z",
-        "because": "turn",
+        "because": "rotation",
     }
     assert primary["shifts"] == [
-        {"member": "kim", "from": shown["at"], "to": "2026-01-12T00:00:00.000Z", "because": "turn"},
-        {"member": "lee", "from": "2026-01-12T00:00:00.000Z", "to": "2026-01-14T03:00:00.000Z", "because": "turn"},
+        {"member": "kim", "from": shown["at"], "to": "2026-01-12T00:00:00.000Z", "because": "rotation"},
+        {"member": "lee", "from": "2026-01-12T00:00:00.000Z", "to": "2026-01-14T03:00:00.000Z", "because": "rotation"},
     ]
     assert [one["member"] for one in by_day["shifts"]] == ["park", None, "park", None, "park", None, "park", None,
                                                             "park", None, "park"]  # fmt: skip
@@ -140,6 +140,22 @@ async def test_a_later_fetch_has_the_same_events(house: Running) -> None:
     assert [event[:32] for event in before] == [event[:32] for event in after]
 
 
+def uids(calendar: str) -> list[str]:
+    return [event[:32] for event in calendar.split("UID:")[1:]]
+
+
+async def test_who_is_always_on_call_has_no_handoff_and_the_same_weeks_in_the_calendar(house: Running) -> None:
+    ordered(house, {"primary": {**ROTATIONS["primary"], "members": ["kim"]}})
+    (item,) = (await house.get("oncall"))["items"]
+    assert item["now"] == {"member": "kim", "since": None, "until": None, "because": "rotation"}
+    before = (await house.client.get(item["ics"])).text
+    house.clock.ahead += 10 * 86_400_000
+    after = (await house.client.get(item["ics"])).text
+    assert "DTSTART:20260105T000000Z\r\nDTEND:20260112T000000Z" in before
+    assert len(uids(before)) == len(uids(after)) == 5 + 1 + 26
+    assert uids(before)[1:] == uids(after)[:-1], "one week later, one week is gone and one is new"
+
+
 async def test_a_wrong_token_opens_nothing_and_tells_nothing(house: Running) -> None:
     primary, by_day = (one["ics"] for one in (await house.get("oncall"))["items"])
     good = primary.partition("=")[2]
@@ -184,7 +200,7 @@ async def test_an_override_is_made_listed_followed_and_ended(house: Running) -> 
     }
     assert (await house.get("overrides"))["items"] == [made]
     now = (await house.get("oncall", at="thu 12:00"))["items"][0]["now"]
-    assert (now["member"], now["because"]) == ("lee", "override for kim by choi")
+    assert (now["member"], now["because"]) == ("lee", "override by choi")
     ended = await house.client.delete(f"/api/v1/overrides/{made['id']}")
     assert (ended.status_code, ended.json()) == (200, made)
     assert (await house.get("overrides"))["items"] == []
@@ -196,6 +212,42 @@ async def test_an_override_is_made_listed_followed_and_ended(house: Running) -> 
 async def test_anybody_of_people_may_stand_in_and_who_made_it_may_be_left_out(house: Running) -> None:
     made = (await override(house, member="choi")).json()
     assert (made["member"], made["for"], made["by"]) == ("choi", None, "api")
+    assert (await override(house, member="kim", **{"for": "choi"})).json()["for"] == "choi"
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "instants"),
+    [
+        ("monday 09:00", "18:00", ("2026-01-12T09:00+09:00", "2026-01-12T18:00+09:00")),
+        ("monday 09:00", "+8h", ("2026-01-12T09:00+09:00", "2026-01-12T17:00+09:00")),
+        ("fri 18:00", "mon 09:00", ("2026-01-09T18:00+09:00", "2026-01-12T09:00+09:00")),
+    ],
+)
+async def test_the_end_is_read_as_of_the_beginning(
+    house: Running, begin: str, end: str, instants: tuple[str, str]
+) -> None:
+    made = (await override(house, **{"from": begin, "to": end})).json()
+    assert (at(made["from"]), at(made["to"])) == tuple(map(at, instants))
+
+
+@pytest.mark.parametrize("path", ["overrides", "silences"])
+async def test_another_method_is_refused_with_all_that_are_allowed(house: Running, path: str) -> None:
+    answer = await house.client.put(f"/api/v1/{path}", json={})
+    assert (answer.status_code, answer.json()["status"]) == (405, 405)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "POST"}
+
+
+async def test_an_override_that_is_over_is_why_a_turn_began_then(house: Running) -> None:
+    made = (await override(house, **{"from": "now", "to": "+2h"})).json()
+    primary = (await house.get("oncall", at="+2h"))["items"][0]
+    before = uids((await house.client.get(primary["ics"])).text)
+    house.clock.ahead += 3 * 3_600_000
+    primary = (await house.get("oncall"))["items"][0]
+    assert primary["now"]["member"] == "kim"
+    assert primary["now"]["since"] == made["to"]
+    after = uids((await house.client.get(primary["ics"])).text)
+    assert after[0] in before
 
 
 async def test_an_override_that_is_over_is_listed_no_more(house: Running) -> None:
@@ -211,7 +263,8 @@ async def test_an_override_that_is_over_is_listed_no_more(house: Running) -> Non
         ({"rotation": "primry"}, "rotation", "did you mean 'primary'?"),
         ({"member": "kym"}, "member", "did you mean 'kim'?"),
         ({"member": 5}, "member", "must be text"),
-        ({"for": "choi"}, "for", "is no member of this rotation"),
+        ({"for": "chi"}, "for", "did you mean 'choi'?"),
+        ({"for": "lee"}, "for", "is the member; name whose turn"),
         ({"from": None}, "from", "is needed"),
         ({"to": "whenever"}, "to", "is no time"),
         ({"to": "now"}, "to", "is not after `from`"),
