@@ -3,8 +3,10 @@ silence what they know of; and what a vendor reports of a message."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from gateway.carrying import Moving
 from gateway.contracts import Ledger, Pressed, Reported
@@ -15,13 +17,15 @@ from gateway.rules import own
 from gateway.rules.acting import act, moved_by_us
 from gateway.rules.addressing import failing_over
 from gateway.rules.links import Link
-from gateway.rules.phrases import rfc_3339
+from gateway.rules.phrases import instant, rfc_3339
 from gateway.telemetry import CHANGED, logger
 
 log = logger()
 
 LINKS = "links"
 """Where the marks of links that were followed are kept, among the senders' keys."""
+_EVENT: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""What moved an incident where no person did: an alert's event."""
 KEY_KEPT: Millis = 7 * 86_400_000
 MOST_MEMBERS = 500
 NEWEST_LOOKED_AT = 20
@@ -60,13 +64,14 @@ class Answering:
 
     async def pressed(self, ledger: Ledger, channel: str, pressed: Pressed, meant: Delivery | None) -> Answered:
         """A button, a reply, a keypress: about what was `meant` by it, and each only once."""
-        if not await self._burn(ledger, f"callbacks/{channel}", pressed.key):
-            return Answered((), "")
         if meant is None:
+            # Its key is not burned: what a stranger tried must not stand in the way of the right one.
             log.warning(
                 "press refused", channel=channel, subject=pressed.subject, reason="nothing was said of it there"
             )
             return Answered((), "Nothing that was said here is meant by that.")
+        if not await self._burn(ledger, f"callbacks/{channel}", pressed.key):
+            return Answered((), "")
         wish = Act(pressed.verb, self._who(channel, meant, pressed.by), via=channel)
         return await self._politely(ledger, await self._subjects(ledger, meant), wish)
 
@@ -161,6 +166,8 @@ class Answering:
         for incident in incidents:
             if wish.verb == "reopen" and incident.state == "resolved":
                 await self._check_alone(ledger, incident)
+            if wish.verb == "acknowledge" and incident.state == "resolved":
+                raise Conflict(await self._over(ledger, incident))
             acted = act(incident, wish, self.moving.now, self.moving.new_id)
             moved = acted.incident if acted.change is None else deciding.decide(acted.change, acted.incident)
             now_they_are.append(moved)
@@ -169,6 +176,14 @@ class Answering:
             CHANGED.labels(change.what).inc()
             log.info("incident changed", incident=change.incident, what=change.what, by=change.by, via=change.via)
         return Answered(tuple(now_they_are), _line(wish, now_they_are), channels)
+
+    async def _over(self, ledger: Ledger, incident: Incident) -> str:
+        """That it is over already, and who or what ended it."""
+        ended = [change for change, _ in await ledger.changes.story(incident.id) if change.what == "resolved"]
+        by = ended[-1].by if ended else ""
+        who = "its sender" if not by or _EVENT.fullmatch(by) else "the gateway" if by == GATEWAY else by
+        at = instant(incident.resolved_at) if incident.resolved_at is not None else "some time ago"
+        return f"#{incident.number} is resolved already, by {who}, {at}; there is nothing to acknowledge."
 
     async def _check_alone(self, ledger: Ledger, incident: Incident) -> None:
         """Two living incidents of one problem cannot be."""
@@ -183,7 +198,7 @@ class Answering:
             return Answered((), "It is resolved already." if wish.verb != "resolve" else "It is resolved.")
         if len(incidents) > 1:
             incidents = [one for one in incidents if one.state == "open" or wish.verb != "acknowledge"] or incidents[:1]
-        if wish.verb != "resolve" and all(one.state == "resolved" for one in incidents):
+        if all(one.state == "resolved" for one in incidents):
             return Answered(tuple(incidents), f"#{incidents[0].number} is resolved already.")
         try:
             return await self._act(ledger, incidents, wish)

@@ -375,6 +375,9 @@ class Changes(Protocol):
     async def record(self, changes: Sequence[Change], statements: Sequence[Statement]) -> None:
         """Append to the history: how incidents moved, and what was said to move them."""
 
+    async def story(self, incident: str) -> list[tuple[Change, Json]]:
+        """Every change of one incident, oldest first, each with its decision in the public shape, or None."""
+
     async def of(self, said: Mapping[str, int]) -> dict[str, list[Change]]:
         """What happened since, without the decisions: for each incident the change whose revision was said last
         (for 0 the first one) and those after it, oldest first, the newest 200 of them."""

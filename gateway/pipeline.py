@@ -142,9 +142,13 @@ class Pipeline:
             now = self.now()
             settling = Settling(outlet, self.rules, now, self.new_id, self.dice, struggling)
             turning = Turning(outlet, self.rules, now, self.new_id, ringing)
-            return await turning.turn(ledger, settling, said, most, recovered=recovered)
+            turn = await turning.turn(ledger, settling, said, most, recovered=recovered)
+            return replace(turn, woken=frozenset(settling.woken))
 
-        return await self.store.write(work)
+        turn = await self.store.write(work)
+        if turn.woken:
+            self.woken(turn.woken)
+        return turn
 
     async def say(self, outlet: Outlet, claim: Claim) -> Said:
         """Compose the newest message and send it. Catch-all 3 of 3: a bug in a channel costs this message a

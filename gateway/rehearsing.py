@@ -65,6 +65,8 @@ async def _rehearse(configuration: Configuration) -> list[Failure]:
     for number, test in enumerate(configuration.tests):
         async with _stage(configuration, test) as stage:
             await stage.play()
+            if stage.judge(number):
+                await stage.wait()  # so that the sentence says when they were told indeed
             failures += stage.judge(number)
     return failures
 
@@ -153,6 +155,10 @@ class _Stage:
             await self._pass(self._begin + step.at)
             await self._do(step)
         await self._pass(self._end())
+
+    async def wait(self) -> None:
+        """A day longer."""
+        await self._pass(self._now + _DAY)
 
     def judge(self, number: int) -> list[Failure]:
         name = f" ('{self._test.name}')" if self._test.name else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from gateway.answering import Answering
 from gateway.carrying import Moving
@@ -29,6 +29,8 @@ from gateway.telemetry import ATTEMPTS, DELIVERED, FAILED, FENCED, LAG, logger
 
 log = logger()
 
+FAILS_OVER_AFTER = 3
+"""Failures in a row after which a person's next channel is tried as well: some ten seconds."""
 MOST_CRASHES = 5
 """Times a channel may raise, which is a bug of ours, before the message becomes a dead letter."""
 
@@ -82,7 +84,8 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Settling:
-    """The tools of one settling. `struggling`: why nothing has got through for a while; '' where something has."""
+    """The tools of one settling. `struggling`: why nothing has got through for a while; '' where something has.
+    `woken`: channels that have something to say because of it."""
 
     outlet: Outlet
     rules: Rules
@@ -90,6 +93,7 @@ class Settling:
     new_id: Callable[[], str]
     dice: Callable[[], float]
     struggling: str = ""
+    woken: set[str] = field(default_factory=set)
 
     async def settle(self, ledger: Ledger, said: Sequence[Said]) -> None:
         pairs = [(one, self._settled(one)) for one in said]
@@ -156,9 +160,9 @@ class Settling:
         """What follows from a message that rang, or never will: it counts, it is repeated, another channel is tried."""
         repeats: list[Timer] = []
         for one, delivery in pairs:
-            if delivery.state == "failed" and delivery.person:
+            if delivery.person and _does_not_reach(one, delivery):
                 moving = Moving(self.rules, self.now, self.new_id)
-                await Answering(moving).fail_over(ledger, delivery, delivery.reason)
+                self.woken.update(await Answering(moving).fail_over(ledger, delivery, delivery.reason))
             if not (isinstance(one.receipt, Sent) and one.rang):
                 continue
             repeats += self._repeat(one, delivery)
@@ -174,7 +178,7 @@ class Settling:
         if route is None or not route.repeat_every or delivery.is_digest or one.claim.incident.state != "open":
             return []
         about = {"route": delivery.route, "person": delivery.person}
-        due_at = self.now + route.repeat_every
+        due_at = self.now + max(route.repeat_every, route.cooldown)
         return [Timer("repeat", delivery.incident, due_at, self.outlet.name, about=about)]
 
     async def _tell_health(self, ledger: Ledger, pairs: Sequence[tuple[Said, Delivery]]) -> None:
@@ -251,3 +255,11 @@ class Settling:
             log.warning("message rejected", **known, reason=delivery.reason)
         else:
             log.warning("message not delivered yet", **known, reason=delivery.reason, due_at=delivery.due_at)
+
+
+def _does_not_reach(one: Said, delivery: Delivery) -> bool:
+    """Whether a person is to be told over the next channel: this one has given up, does not know, or has failed a few
+    times. It goes on trying; who must act should not wait for it."""
+    if isinstance(one.receipt, Sent):
+        return False
+    return delivery.state in ("failed", "said") or delivery.tries == FAILS_OVER_AFTER

@@ -57,7 +57,9 @@ def call(message: Message, keys_to: str) -> str:
 
 
 def spoken(text: str, language: Language) -> str:
-    """The end of a call: what came of a key."""
+    """The end of a call: what came of a key; nothing where there is nothing to say."""
+    if not text.strip():
+        return "<Response/>"
     return f'<Response><Say language="{_VOICES[language]}">{_escaped(_plain(text), _MOST_TWIML // 2)}</Say></Response>'
 
 

@@ -274,6 +274,7 @@ class Deciding:
 
     def _follow(self, change: Change, incident: Incident, shaking: list[tuple[Target, StandStill]]) -> Plan:
         """Who has heard of the problem hears how it went on; a fall, a link and a mute only those who can edit."""
+        put_off = self._never_told(change, incident)
         self._end_timers(change, incident)
         configuration = self.rules.routing.configuration
         if incident.momentary:
@@ -282,7 +283,7 @@ class Deciding:
         before = tuple(Target(d.channel, d.route, person=d.person) for d in heard)
         if change.what in ("eased", "linked", "muted"):
             before = tuple(target for target in before if target.channel in self.rules.edits)
-        because = tuple(Because(t.route, note=f"{t.channel} has heard of it") for t in before)
+        because = tuple(Because(t.route, note=f"{t.channel} has heard of it") for t in before) + put_off
         if change.what == "assigned":
             before += self._assignee(incident, {target.channel for target in before})
         targets, holds = self._tell_all(change, incident, before, shaking)
@@ -294,6 +295,16 @@ class Deciding:
             return ()
         found = step((incident.assigned_to,), "assigned", incident, self.rules.routing, self.now, self.known.overrides)
         return tuple(target for target in found.targets if target.channel not in heard)
+
+    def _never_told(self, change: Change, incident: Incident) -> tuple[Because, ...]:
+        """Whoever was to hear later, and now will not."""
+        if change.what not in ("resolved", "acknowledged"):
+            return ()
+        return tuple(
+            Because(str(timer.about.get("route", "")), note=f"{timer.name} is not told: {change.what} before its time")
+            for timer in self._timers.get(incident.id, ())
+            if timer.kind == "tell"
+        )
 
     def _end_timers(self, change: Change, incident: Incident) -> None:
         if change.what == "resolved":

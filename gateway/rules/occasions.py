@@ -65,7 +65,9 @@ def read_story(delivery: Delivery, incident: Incident, since: Sequence[Change], 
     occasion = _occasion(incident, told, heard)
     over_again = occasion == "resolved" and heard.state == "resolved"
     own = not hears_own and _all_done_over(delivery.channel, told)
-    quiet = bool(news) and (not told or occasion in _SHOWN or over_again or own)
+    # What is muted rings nobody with what went before: it is told when the mute ends.
+    hidden = bool(incident.muted_by) and incident.state != "resolved" and bool(told) and told[-1].what in _SHOWN
+    quiet = bool(news) and (not told or occasion in _SHOWN or over_again or own or hidden)
     return Story(incident, news, occasion, heard.severity, quiet)
 
 

@@ -17,7 +17,7 @@ _VERBS: Final[dict[str, Verb]] = {verb: verb for verb in get_args(Verb) if verb 
 
 
 async def act(request: Request) -> JSONResponse:
-    """`{"by", "note"}`, both optional; a note needs `note`, an assignment `person`."""
+    """`{"by", "note"}`, both optional; an assignment needs `person`."""
     house = auth.admins_house(request)
     verb = _VERBS.get(request.path_params["verb"])
     if verb is None:
@@ -26,7 +26,7 @@ async def act(request: Request) -> JSONResponse:
     wish = Act(
         verb,
         by=form.text("by") or "api",
-        note=form.text("note", LONGEST_NOTE, needed=verb == "note"),
+        note=form.text("note", LONGEST_NOTE),
         person=form.text("person", needed=True) if verb == "assign" else "",
     )
     form.check()

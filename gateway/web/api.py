@@ -114,7 +114,15 @@ async def show_incident(request: Request) -> JSONResponse:
             "changes": [{**change_json(change), "decision": decision} for change, decision in story],
             "pending": [views.timer_json(timer) for timer in timers],
             "deliveries": [
-                {**views.delivery_json(delivery), "attempts": [views.attempt_json(one) for one in tried[delivery.id]]}
+                {
+                    **views.delivery_json(delivery),
+                    # What a digest said before this incident was in it was about others.
+                    "attempts": [
+                        views.attempt_json(one)
+                        for one in tried[delivery.id]
+                        if not delivery.is_digest or one.at >= incident.opened_at
+                    ],
+                }
                 for delivery in deliveries
             ],
         }

@@ -30,15 +30,17 @@ def silence_json(silence: Silence) -> dict[str, Json]:
     """As it was made. `source` and `fingerprint` are there where a button silenced one problem."""
     shape: dict[str, Json] = {
         "id": silence.id,
-        "match": dict(silence.match),
+        "match": {**silence.match, **_one_problem(silence)},
         "until": rfc3339(silence.until),
         "reason": silence.reason,
         "by": silence.by,
         "made_at": rfc3339(silence.made_at),
     }
-    if silence.fingerprint:
-        shape |= {"source": silence.source, "fingerprint": silence.fingerprint}
     return shape
+
+
+def _one_problem(silence: Silence) -> dict[str, Json]:
+    return {"source": silence.source, "fingerprint": silence.fingerprint} if silence.fingerprint else {}
 
 
 async def silences(request: Request) -> JSONResponse:
