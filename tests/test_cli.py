@@ -277,7 +277,7 @@ class TestAboutAGateway:
         (line,) = [line for line in tocsin("incidents").splitlines() if "Disk 94% full" in line]
         assert re.match(r"#\d+ +warning +open +\d{4}-\d\d-\d\d \d\d:\d\d +scripts +db-1 +Disk", line)
         number = line.split()[0].removeprefix("#")
-        wait_for(lambda: "team: said" in tocsin("explain", number))
+        wait_for(lambda: "  team sent" in tocsin("explain", number))
         story = tocsin("explain", number)
         assert f"#{number} Disk 94% full  (open)" in story
         assert f"opened (warning) by {event}" in story
@@ -303,7 +303,7 @@ class TestAboutAGateway:
             return len(found["attempts"]) == 2 and found["state"] == "failed"
 
         wait_for(tried_twice)
-        assert "gone: failed, HTTP 404" in tocsin("explain", dead["incident"])
+        assert "gone: failed: HTTP 404" in tocsin("explain", dead["incident"])
 
     def test_an_event_is_read_again(self, tocsin: Any, gateway: Gateway) -> None:
         event = tocsin("send", "--title", "again").strip()

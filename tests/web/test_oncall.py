@@ -251,7 +251,7 @@ async def test_an_override_that_is_over_is_why_a_turn_began_then(house: Running)
 
 
 async def test_an_override_that_is_over_is_listed_no_more(house: Running) -> None:
-    await override(house, to="+7h")
+    await override(house, **{"from": "now", "to": "+7h"})
     house.clock.ahead += 8 * 3_600_000
     assert (await house.get("overrides"))["items"] == []
 
