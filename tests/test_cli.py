@@ -471,7 +471,7 @@ class TestActing:
         ("arguments", "code", "sentence"),
         [
             (["ack", "99999"], 1, "404: There is no such incident."),
-            (["note", "99999", ""], 1, "422: note: is needed"),
+            (["note", "99999", ""], 1, "404: There is no such incident."),
             (["silence", "end", "none"], 1, "404: There is no such silence in force."),
             (["silence", "add", "--match", "severiti=x", "--for", "1h", "--reason", "r"], 1, "422: match.severiti: "),
             (["silence", "add", "--match", "x", "--for", "1h", "--reason", "r"], 2, "--match 'x' must look like k=v"),

@@ -63,8 +63,6 @@ async def test_a_note_and_an_assignment(house: Running) -> None:
 @pytest.mark.parametrize(
     ("verb", "body", "path", "sentence"),
     [
-        ("note", {}, "note", "is needed"),
-        ("note", {"note": "  "}, "note", "is needed"),
         ("assign", {}, "person", "is needed"),
         ("assign", {"person": "nobody"}, "person", "is nobody of routing.yaml"),
         ("acknowledge", {"by": "x" * 101}, "by", "at most 100 characters"),
