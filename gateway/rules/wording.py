@@ -31,7 +31,8 @@ FAULTS: Final = (ArithmeticError, AttributeError, LookupError, MemoryError, Recu
 class Voice:
     """How one channel speaks. `escape` makes foreign text harmless in its markup, for templates only.
 
-    `zone`: the time zone of the instants in the words; None for UTC."""
+    `zone`: the time zone of the instants in the words; None for UTC. `hears_own`: what people did over this
+    channel is told there aloud as well; else a reply has answered them, and the channel only shows it."""
 
     channel: str
     language: Language
@@ -39,6 +40,7 @@ class Voice:
     escape: Callable[[str], str]
     public_url: str = ""
     zone: ZoneInfo | None = None
+    hears_own: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def message(  # noqa: PLR0913, PLR0917  # all there is to a message; one name fo
     done from there; here they get their labels. Never raises."""
     context = Context(f"{delivery.id}.{incident.revision}", voice, now, delivery.id, links, actions)
     try:
-        return told(read_story(delivery, incident, since), context)
+        return told(read_story(delivery, incident, since, hears_own=voice.hears_own), context)
     except FAULTS as fault:
         return plainest(incident, context, type(fault).__name__)
 

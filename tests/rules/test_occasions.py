@@ -24,10 +24,10 @@ def changes(*whats: What, first: int = 1, via: str = "") -> list[Change]:
     ]
 
 
-def read(*whats: What, incident: Incident = INCIDENT, said: int = 1, via: str = "") -> Story:
+def read(*whats: What, incident: Incident = INCIDENT, said: int = 1, via: str = "", own: bool = True) -> Story:
     """The story after `said` changes were told; `via` is how the others came about."""
     since = [*changes(*whats[:said]), *changes(*whats[said:], first=said + 1, via=via)]
-    return read_story(replace(DELIVERY, said=said), incident, since)
+    return read_story(replace(DELIVERY, said=said), incident, since, hears_own=own)
 
 
 LOUD = (
@@ -73,10 +73,38 @@ def test_who_stands_in_for_a_channel_that_failed_hears_how_things_stand() -> Non
     assert read("opened", "reminded", "failed_over").occasion == "reminded"
 
 
-@pytest.mark.parametrize("what", ["opened", "escalated", "unanswered", "failed_over", "acknowledged"])
+@pytest.mark.parametrize("what", ["opened", "escalated", "failed_over", "acknowledged", "noted"])
 def test_who_heard_nothing_hears_that_it_opened(what: What) -> None:
     story = read("opened", what, said=0)
     assert (story.occasion, story.quiet, len(story.news)) == ("opened", False, 2)
+
+
+@pytest.mark.parametrize("what", ["unanswered", "flapping"])
+def test_who_hears_of_it_because_nobody_came_is_told_so(what: What) -> None:
+    assert read("opened", what, "noted", said=0).occasion == what
+    assert read("opened", what, "acknowledged", said=0).occasion == "opened"
+    assert read("opened", what, "resolved", said=0, incident=OVER).occasion == "over"
+
+
+@pytest.mark.parametrize("alarm", ["worsened", "escalated", "reminded", "unanswered", "reopened"])
+@pytest.mark.parametrize("word", ["noted", "assigned"])
+def test_a_note_hides_no_alarm(alarm: What, word: What) -> None:
+    story = read("opened", alarm, word, incident=replace(INCIDENT, severity=Severity.CRITICAL))
+    assert (story.occasion, story.quiet) == (alarm, False)
+    assert read("opened", "failed_over", word).occasion == "opened"
+
+
+def test_what_somebody_had_and_nobody_has_any_more_is_loud() -> None:
+    story = read("opened", "acknowledged", "worsened", "eased", said=2)
+    assert (story.occasion, story.quiet) == ("reopened", False)
+    assert read("opened", "acknowledged", "worsened", "eased", "noted", said=2).occasion == "reopened"
+
+
+def test_an_acknowledgement_that_holds_no_more_is_not_told() -> None:
+    story = read("opened", "acknowledged", "worsened", "eased")
+    assert (story.occasion, story.quiet) == ("linked", True)
+    taken = replace(INCIDENT, state="acknowledged")
+    assert read("opened", "acknowledged", "worsened", "acknowledged", incident=taken).occasion == "acknowledged"
 
 
 def test_who_heard_nothing_hears_of_what_is_over_that_it_is() -> None:
@@ -91,17 +119,18 @@ def test_who_heard_that_it_is_over_and_finds_it_over_again_hears_nothing_new() -
 
 
 def test_what_a_person_did_over_this_channel_only_changes_what_stands_there() -> None:
-    story = read("opened", "acknowledged", via="team")
+    story = read("opened", "acknowledged", via="team", own=False)
     assert (story.occasion, story.quiet) == ("acknowledged", True)
-    assert not read("opened", "acknowledged", via="other").quiet
+    assert not read("opened", "acknowledged", via="other", own=False).quiet
+    assert not read("opened", "acknowledged", via="team").quiet
 
 
 def test_other_news_beside_it_rings_if_it_would_have_rung_alone() -> None:
     acknowledged, *_ = changes("acknowledged", first=2, via="team")
     noted, linked = changes("noted", "linked", first=3)
     heard = replace(DELIVERY, said=1)
-    assert not read_story(heard, INCIDENT, [acknowledged, noted]).quiet
-    only_shown = read_story(heard, INCIDENT, [acknowledged, linked])
+    assert not read_story(heard, INCIDENT, [acknowledged, noted], hears_own=False).quiet
+    only_shown = read_story(heard, INCIDENT, [acknowledged, linked], hears_own=False)
     assert (only_shown.occasion, only_shown.quiet) == ("acknowledged", True)
 
 
