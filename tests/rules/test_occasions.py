@@ -137,3 +137,7 @@ def test_other_news_beside_it_rings_if_it_would_have_rung_alone() -> None:
 def test_once_more_without_news_is_how_things_stand_aloud() -> None:
     story = read("opened")
     assert (story.occasion, story.quiet, story.was) == ("opened", False, ERROR)
+
+
+def test_who_heard_nothing_and_of_whom_nothing_is_known_hears_that_it_opened() -> None:
+    assert read_story(replace(DELIVERY, said=0), INCIDENT, []).occasion == "opened"

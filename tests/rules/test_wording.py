@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from gateway.model import Action, Change, Delivery, Incident, Message, Severity, What
 from gateway.rules import templates, wording
+from gateway.rules.facts import news_of
 from gateway.rules.phrases import Language
 from gateway.rules.wording import Voice
 
@@ -572,3 +573,16 @@ class TestTheTestMessage:
     def test_it_tries_the_channels_own_templates(self) -> None:
         voice = replace(ENGLISH, templates=templates.compile("{{ 1 / 0 }}", None))
         assert "ZeroDivisionError" in wording.test_message("ops", voice, AT).footer
+
+
+def test_a_reply_tells_who_and_when_and_nothing_where_the_occasion_says_all() -> None:
+    seen = replace(INCIDENT, state="acknowledged", acknowledged_by="kim", acknowledged_at=AT)
+    message = heard(news("acknowledged", by="kim"), 1, seen)
+    assert news_of(message) == (("Acknowledged", "kim, 2026-11-20 10:00 UTC"),)
+    assert news_of(heard(moved("opened"))) == ()
+
+
+def test_what_was_done_over_this_channel_is_loud_unless_a_reply_has_told_it() -> None:
+    acted = [replace(change, via="ops") for change in news("acknowledged", by="kim")]
+    assert not heard(acted, 1).quiet
+    assert heard(acted, 1, voice=replace(ENGLISH, hears_own=False)).quiet
