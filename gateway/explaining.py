@@ -64,10 +64,10 @@ def voice_of(entry: ChannelEntry, escape: Callable[[str], str], public_url: str)
         from gateway.rules import templates  # Jinja costs 70 ms: only where somebody has templates
 
         compiled = templates.compile(own.title, own.body)
-    answered_alone = entry.kind.name == "twilio" and len(getattr(entry.settings, "to", ())) == 1
-    return wording.Voice(
-        entry.name, entry.settings.language, compiled, escape, public_url, hears_own=not answered_alone
-    )
+    # A reply has answered whoever acted over the only telephone: it need not ring for what he did himself.
+    alone = entry.kind.name == "twilio" and len(getattr(entry.settings, "to", ())) == 1
+    language = entry.settings.language
+    return wording.Voice(entry.name, language, compiled, escape, public_url, hears_own=not alone)
 
 
 def surroundings_of(entry: ChannelEntry, public_url: str, now: Callable[[], Millis]) -> Surroundings:

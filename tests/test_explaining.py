@@ -10,7 +10,7 @@ import pytest
 
 from gateway import config
 from gateway.errors import BadFields, NotFound, NotJson, Unreadable
-from gateway.explaining import explain
+from gateway.explaining import explain, voice_of
 from tests.stage import NOON
 
 ROUTING = """
@@ -142,3 +142,13 @@ def test_what_an_adapter_drops_tells_nobody(tmp_path: Path) -> None:
     star = {"action": "created", "sender": {"login": "kim"}, "repository": {"full_name": "a/b"}}
     shape = asked(config.load(file, {}), star, "github", x_github_event="star")
     assert (shape["alerts"], shape["routes"], shape["targets"]) == ([], [], [])
+
+
+def test_only_a_telephone_that_is_one_persons_alone_is_not_told_of_its_own_acts(tmp_path: Path) -> None:
+    file = tmp_path / "routing.yaml"
+    two = 'both: {kind: twilio, account_sid: AC00000000000000000000000000000000, auth_token: x, from: "+15005550006", '
+    two += 'to: ["+15005550010", "+15005550011"]}'
+    file.write_text(ROUTING.replace("  night:", f"  {two}\n  night:"))
+    channels = config.load(file, {}).channels
+    told = {name: voice_of(entry, str, "").hears_own for name, entry in channels.items() if name != "night"}
+    assert told == {"team": True, "phone": False, "both": True}

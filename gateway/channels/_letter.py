@@ -161,7 +161,7 @@ def _page(message: Message) -> str:
 def _bar(message: Message) -> str:
     if message.occasion in ("resolved", "over"):
         return _GREEN
-    return _GREY if message.occasion == "acknowledged" else _BARS[message.incident.severity]
+    return _GREY if message.occasion in ("acknowledged", "muted") else _BARS[message.incident.severity]
 
 
 def _facts(facts: Sequence[tuple[str, str]]) -> str:

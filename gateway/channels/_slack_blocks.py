@@ -15,9 +15,9 @@ from typing import Final
 
 from gateway.channels._slack_hearing import buttons
 from gateway.model import Incident, Json, Message, Severity
-from gateway.rules import saying
 from gateway.rules.facts import news_of
 from gateway.rules.phrases import PHRASES
+from gateway.rules.saying import head as head_of
 
 MOST_IN_HEADER: Final = 150
 MOST_IN_TEXT: Final = 3_000
@@ -71,10 +71,16 @@ def in_thread(message: Message) -> dict[str, Json]:
         line = f"*{escape(message.title)}*" if message.title.strip() else head(message)
     else:
         line = f"*{head(message)}* {message.custom_title}".rstrip()
-    line = "\n".join([line, *(escape(f"{label}: {value}") for label, value in news_of(message))])
-    tells = message.body and message.custom_body is None and message.occasion not in ("resolved", "over")
-    below = [_coloured(message, [_plain_section(message.body, 500)])] if tells else []
+    told = "" if message.custom_body is not None else _news(message)
+    below = [_coloured(message, [_plain_section(told, 500)])] if told else []
     return {"text": cut(line, MOST_IN_FALLBACK), "blocks": [_mrkdwn_section(line)], "attachments": below}
+
+
+def _news(message: Message) -> str:
+    """Who and when, where that is the news; else, while it lasts, what the sender wrote."""
+    if news := news_of(message):
+        return "\n".join(f"{label}: {value}" for label, value in news)
+    return "" if message.occasion in ("resolved", "over") else message.body
 
 
 def fallback(message: Message) -> str:
@@ -91,7 +97,7 @@ def fallback(message: Message) -> str:
 
 def head(message: Message) -> str:
     """Why we speak, for titles that do not say it: `WORSE: CRITICAL`."""
-    return saying.head(message.occasion, message.incident, message.language)
+    return head_of(message.occasion, message.incident, message.language)
 
 
 def cut(mrkdwn: str, most: int) -> str:

@@ -11,8 +11,8 @@ import re
 from typing import Final
 
 from gateway.model import Message, Severity
-from gateway.rules import saying
 from gateway.rules.facts import news_of
+from gateway.rules.saying import head
 
 MOST: Final = 4_096
 MOST_IN_TITLE: Final = 300
@@ -63,12 +63,16 @@ def in_reply(message: Message) -> str:
     """What changed, in short: the message that it replies to says all the rest."""
     title = _title(message)
     if message.custom_title is not None:
-        head = saying.head(message.occasion, message.incident, message.language)
-        title = f"<b>{escape(head)}</b> {title}".strip()
-    over = message.occasion in ("resolved", "over")
-    body = "" if over or message.custom_body is not None else escape(cut(message.body, MOST_IN_REPLY))
-    news = (f"{escape(label)}: {escape(value)}" for label, value in news_of(message))
-    return "\n".join(part for part in (title, *news, body) if part.strip())
+        title = f"<b>{escape(head(message.occasion, message.incident, message.language))}</b> {title}".strip()
+    body = "" if message.custom_body is not None else escape(cut(_news(message), MOST_IN_REPLY))
+    return "\n".join(part for part in (title, body) if part.strip())
+
+
+def _news(message: Message) -> str:
+    """Who and when, where that is the news; else, while it lasts, what the sender wrote."""
+    if news := news_of(message):
+        return "\n".join(f"{label}: {value}" for label, value in news)
+    return "" if message.occasion in ("resolved", "over") else message.body
 
 
 def plain(said: str) -> str:

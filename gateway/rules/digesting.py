@@ -10,7 +10,7 @@ from gateway.model import Action, Delivery, Gathered, Incident, Message, Millis,
 from gateway.rules.facts import Telling
 from gateway.rules.fitting import brief, cut, one_line
 from gateway.rules.occasions import Story
-from gateway.rules.phrases import PHRASES, Phrases
+from gateway.rules.phrases import PHRASES, Language, Phrases
 from gateway.rules.saying import read_aloud
 from gateway.rules.wording import BODY_MOST, FAULTS, Context, Voice, plainest, told
 
@@ -21,30 +21,30 @@ _NAME_MOST: Final = 60
 _STATES: Final[tuple[State, ...]] = ("open", "acknowledged", "resolved")
 
 
-def face(gathered: Gathered) -> Incident:
+def face(gathered: Gathered, language: Language = "en") -> Incident:
     """One incident that stands for all of a digest, with the digest's id. Of a single member it is the likeness.
 
-    Its severity is the worst of what is not resolved, or of all where everything is; its count how many there are."""
-    digest = gathered.digest
-    # What only those named share is not said of all.
-    named = gathered.named if len(gathered.named) == _total(gathered) else ()
+    Its severity is the worst of what is not resolved, or of all where everything is; its count how many there are.
+    What they share, such as a service, it has only where every one of them is named. `language`: of its title."""
+    digest, named = gathered.digest, gathered.named
+    everyone = named if len(named) == _total(gathered) else ()
     state = _state(gathered)
-    source = _shared(named, lambda one: one.source) or SEVERAL
+    source = _shared(everyone, lambda one: one.source) or SEVERAL
     base = Incident(
         id=digest.id,
         source=source,
-        adapter=_shared(named, lambda one: one.adapter) or SEVERAL,
+        adapter=_shared(everyone, lambda one: one.adapter) or SEVERAL,
         fingerprint=digest.key,
-        title=_title(gathered, PHRASES["en"]),
+        title=_title(gathered, PHRASES[language]),
         severity=_severity(gathered),
         opened_at=digest.opened_at,
         updated_at=digest.updated_at,
         state=state,
         revision=digest.revision,
         worst=digest.worst,
-        kind=_shared(named, lambda one: one.kind),
-        service=_shared(named, lambda one: one.service),
-        environment=_shared(named, lambda one: one.environment),
+        kind=_shared(everyone, lambda one: one.kind),
+        service=_shared(everyone, lambda one: one.service),
+        environment=_shared(everyone, lambda one: one.environment),
         resolved_at=digest.updated_at if state == "resolved" else None,
         count=_total(gathered),
         momentary=state == "resolved" and bool(named) and all(one.momentary for one in named),
@@ -65,10 +65,7 @@ def digest_message(
     """What a channel hears of a digest: how many, in which states, how bad, and the worst by name.
 
     `aloud`: mere growth rings too, for a channel that cannot edit. Never raises."""
-    phrases = PHRASES[voice.language]
-    shown = face(gathered)
-    if _only(gathered) is None:
-        shown = replace(shown, title=_title(gathered, phrases))
+    shown = face(gathered, voice.language)
     context = Context(f"{delivery.id}.{shown.revision}", voice, now, delivery.id, {}, actions)
     story = _story(delivery, shown, aloud=aloud)
     try:
@@ -86,6 +83,7 @@ def _of_many(story: Story, gathered: Gathered, context: Context) -> Message:
     return replace(
         message,
         incident=story.incident,
+        facts=tuple(fact for fact in message.facts if fact != (telling.phrases.source, SEVERAL)),
         body=cut("\n".join(_lines(gathered, telling)), BODY_MOST),
         brief=brief(message.title, states, "", ""),
         speech=f"{message.speech} {read_aloud([states], telling.language)}".strip(),

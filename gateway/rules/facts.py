@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from gateway.model import GATEWAY, Change, Incident, Message, Millis, Occasion, What
 from gateway.rules.fitting import cut, one_line
 from gateway.rules.occasions import Story
-from gateway.rules.phrases import PHRASES, Language, Phrases, duration, instant
+from gateway.rules.phrases import PHRASES, Language, Phrases, clock, duration, instant, our_note, zone_name
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -22,6 +23,25 @@ _SILENCE: Final = re.compile(r"silence \S+(?:: )?")
 _EVENT: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """An alert's event: what moved an incident where no person did."""
 _BY_PEOPLE: Final[frozenset[What]] = frozenset(("noted", "assigned", "acknowledged", "resolved", "reopened"))
+
+
+_DAY: Final[Millis] = 86_400_000
+_EVENT: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+"""What `Change.by` is where an alert moved the incident: the event's id, never a person's name."""
+_UNTIL: Final = re.compile(r"until (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)")
+_SILENCE: Final = re.compile(r"silence [^\s:]+(?:: (?P<why>.*))?")
+_ABOUT: Final[Mapping[Occasion, tuple[str, ...]]] = {
+    "acknowledged": ("acknowledged", "note"),
+    "resolved": ("resolved", "note"),
+    "noted": ("note",),
+    "assigned": ("assigned", "note"),
+    "escalated": ("escalation", "failed_over", "note"),
+    "unanswered": ("unanswered", "note"),
+    "reminded": ("since", "note"),
+    "flapping": ("flapping",),
+    "steadied": ("flapping", "resolved"),
+}
+"""The facts that an occasion is about, for a reply to a message that says all the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +61,15 @@ def facts(story: Story, telling: Telling) -> Iterator[tuple[str, str]]:
     """Everything there is to say beside the title and the sender's own text; what is absent is left out."""
     yield from _what(story, telling)
     yield from _people(story, telling)
-    yield from _fate(story, telling.phrases)
+    yield from _fate(story, telling)
     yield from _end(story, telling)
 
 
 def news_of(message: Message) -> tuple[tuple[str, str], ...]:
-    """Those facts of a message that its occasion is about: for a reply to another message that says all the rest."""
+    """Who, when and why: the facts that the message's occasion is about, in the channel's language."""
     phrases = PHRASES[message.language]
-    labels: Mapping[Occasion, tuple[str, ...]] = {
-        "acknowledged": (phrases.acknowledged, phrases.note),
-        "noted": (phrases.note,),
-        "assigned": (phrases.assigned, phrases.note),
-        "escalated": (phrases.escalation, phrases.failed_over),
-        "unanswered": (phrases.unanswered,),
-        "flapping": (phrases.flapping,),
-        "resolved": (phrases.resolved, phrases.note),
-        "reminded": (phrases.since,),
-        "unmuted": (phrases.since,),
-    }
-    about = labels.get(message.occasion, ())
-    return tuple(fact for fact in message.facts if fact[0] in about)
+    labels = {getattr(phrases, name) for name in _ABOUT.get(message.occasion, ())}
+    return tuple(fact for fact in message.facts if fact[0] in labels)
 
 
 def place(incident: Incident) -> str:
@@ -69,14 +78,22 @@ def place(incident: Incident) -> str:
     return " · ".join(name for name in names if name)
 
 
-def note_of(story: Story) -> str:
+def note_of(story: Story, language: Language) -> str:
     """The newest note in the news and whose it is, `kim: looking`; an expiry's reason; '' where there is none."""
     change = next((change for change in reversed(story.news) if _is_note(change, story.incident)), None)
     if change is None:
         return ""
-    author = "" if change.by == GATEWAY else cut(one_line(change.by), _NAME_MOST)
     note = one_line(change.note)
+    if change.by == GATEWAY:
+        return our_note(note, language)
+    author = cut(one_line(change.by), _NAME_MOST)
     return f"{author}: {note}" if author else note
+
+
+def who_resolved(story: Story) -> str:
+    """The person who ended it; '' where an alert or the gateway did, or it is not in the news."""
+    by = next((change.by for change in reversed(story.news) if change.what == "resolved"), GATEWAY)
+    return "" if by == GATEWAY or _EVENT.fullmatch(by) else cut(one_line(by), _NAME_MOST)
 
 
 def _is_note(change: Change, incident: Incident) -> bool:
@@ -131,12 +148,13 @@ def _people(story: Story, telling: Telling) -> Iterator[tuple[str, str]]:
         yield phrases.acknowledged, f"{by}, {at}" if by else at
     if incident.assigned_to:
         yield phrases.assigned, cut(one_line(incident.assigned_to), _NAME_MOST)
-    if note := note_of(story):
+    if note := note_of(story, telling.language):
         yield phrases.note, cut(note, _VALUE_MOST)
 
 
-def _fate(story: Story, phrases: Phrases) -> Iterator[tuple[str, str]]:
+def _fate(story: Story, telling: Telling) -> Iterator[tuple[str, str]]:
     """What the gateway did about it, of each kind the newest."""
+    phrases = telling.phrases
     labels: tuple[tuple[What, str], ...] = (
         ("escalated", phrases.escalation),
         ("unanswered", phrases.unanswered),
@@ -146,11 +164,37 @@ def _fate(story: Story, phrases: Phrases) -> Iterator[tuple[str, str]]:
     newest = {change.what: change.note for change in story.news if change.note}
     for what, label in labels:
         if what in newest:
-            yield label, cut(one_line(newest[what]), _VALUE_MOST)
+            yield label, cut(our_note(one_line(newest[what]), telling.language), _VALUE_MOST)
     if story.incident.muted_by:
-        # A silence is known by its reason and by whose it is; its id says nothing to anybody.
-        why = _SILENCE.sub("", one_line(story.incident.muted_by))
-        yield phrases.muted, cut(why or phrases.silenced, _VALUE_MOST)
+        yield phrases.muted, cut(_why_muted(story, telling), _VALUE_MOST)
+
+
+def _why_muted(story: Story, telling: Telling) -> str:
+    """The hold on an incident's face; of a silence who wished it and until when, where that is in the news, for its
+    id says nothing to people."""
+    text, phrases = one_line(story.incident.muted_by), telling.phrases
+    if (found := _SILENCE.fullmatch(text)) is None:
+        return text
+    why = f", {found['why'] or ''}"
+    reason, _, by = why.rpartition(", by ") if ", by " in why else (why, "", "")
+    reason = reason.removeprefix(", ")
+    said = phrases.silenced_by.format(by=cut(by, _NAME_MOST)) if by else phrases.silenced
+    if until := _until(story, telling):
+        said = phrases.until.format(what=said, at=until)
+    return f"{said}: {reason}" if reason else said
+
+
+def _until(story: Story, telling: Telling) -> str:
+    note = next((change.note for change in reversed(story.news) if change.what == "muted"), "")
+    found = _UNTIL.fullmatch(note)
+    try:
+        at = int(datetime.fromisoformat(found[1]).timestamp() * 1_000) if found is not None else None
+    except ValueError:  # a person's own reason, that only looks like ours
+        at = None
+    if at is None:
+        return ""
+    near = abs(at - telling.now) < _DAY
+    return f"{clock(at, telling.zone)} {zone_name(at, telling.zone)}" if near else instant(at, telling.zone)
 
 
 def _end(story: Story, telling: Telling) -> Iterator[tuple[str, str]]:
@@ -158,9 +202,7 @@ def _end(story: Story, telling: Telling) -> Iterator[tuple[str, str]]:
     if incident.resolved_at is not None and incident.state == "resolved" and not incident.momentary:
         span = duration(incident.resolved_at - incident.opened_at, telling.language)
         at = instant(incident.resolved_at, telling.zone)
-        ended = next((change for change in reversed(story.news) if change.what == "resolved"), None)
-        person = "" if ended is None or ended.by == GATEWAY or _EVENT.fullmatch(ended.by) else ended.by
-        by = phrases.by.format(person=cut(one_line(person), _NAME_MOST)) if person else ""
-        yield phrases.resolved, phrases.resolved_value.format(at=at, span=span) + by
+        told, by = phrases.resolved_value.format(at=at, span=span), who_resolved(story)
+        yield phrases.resolved, phrases.by.format(what=told, by=by) if by else told
     if incident.previous:
         yield phrases.follows, cut(one_line(incident.previous), _NAME_MOST)

@@ -21,6 +21,7 @@ _HTTP_URL = re.compile(r"https?://[^\\/?#\s]+\S*", re.IGNORECASE)
 _UNSAFE_IN_URL = re.compile(r'["<>\\^`{|}]')
 _LINK = re.compile(r"[a-z]+://\S*", re.IGNORECASE)
 _DOT_IN_NAME = re.compile(r"(?<=[^\W_])\.(?=[^\W\d_])")
+_APOSTROPHE = re.compile(r"(?<=[^\W_])['’](?=[^\W_])")
 _SILENT = re.compile(r"(?<!\d)[.,](?!\s|$)|[.,](?![\s\d]|$)|[^\w\s.,]|_")
 
 # 3GPP TS 23.038 §6.2.1: the default alphabet, and the extension table, whose characters count twice.
@@ -150,5 +151,5 @@ def spoken(text: str, signs: Mapping[str, str], dot: str) -> str:
     words = _LINK.sub(" ", text)
     for sign, word in signs.items():
         words = words.replace(sign, word)
-    words = _DOT_IN_NAME.sub(dot, words)
+    words = _DOT_IN_NAME.sub(dot, _APOSTROPHE.sub("", words))
     return " ".join(_SILENT.sub(" ", words).split())

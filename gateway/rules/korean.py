@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from gateway.rules.vocabulary import Phrases
+
+NOTES: Final = tuple(
+    (re.compile(pattern), words)
+    for pattern, words in (
+        (
+            r"(?P<name>.+): step (?P<step>\d+) of (?P<steps>\d+), round (?P<round>\d+)",
+            "{name}: {steps}단계 중 {step}단계, {round}회차",
+        ),
+        (r"(?P<name>.+): step (?P<step>\d+) of (?P<steps>\d+)", "{name}: {steps}단계 중 {step}단계"),
+        (r"(?P<name>.+): no step of it was acknowledged", "{name}: 모든 단계에서 아무도 확인하지 않음"),
+        (r"(?P<name>.+): it is not in the file any more", "{name}: 설정 파일에 더 이상 없음"),
+        (
+            r"(?P<person>.+?): (?P<channel>.+?) did not reach \((?P<reason>.*)\), (?P<next>.+) is next",
+            "{person}: {channel} 전달 실패({reason}), 다음은 {next}",
+        ),
+        (r"(?P<count>\d+) changes within (?P<span>.+)", "{span} 동안 {count}회 변경"),
+        (r"expired: silent for (?P<span>.+)", "만료: {span} 동안 새 알림 없음"),
+    )
+)
+"""The gateway's own notes, which are English, and how to say them; a group `span` is a span of time."""
 
 KOREAN: Final = Phrases(
     severities=("정보", "경고", "오류", "심각", "긴급"),
@@ -66,12 +87,16 @@ KOREAN: Final = Phrases(
     acknowledged="확인",
     assigned="담당자",
     note="메모",
-    silenced="사용자 요청",
-    by=" (처리: {person})",
+    by="{what}, 처리: {by}",
+    done_by="처리: {by}",
+    has_it="{by} 님 확인",
     escalation="상위 호출",
     unanswered="응답 없음",
     failed_over="대체 발송",
     muted="알림 중지",
+    silenced="사용자가 중지",
+    silenced_by="{by} 님이 중지",
+    until="{what}, {at}까지",
     flapping="불안정",
     resolved="해결 시각",
     resolved_value="{at} ({span} 만에 해결)",

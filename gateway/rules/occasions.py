@@ -20,15 +20,11 @@ _ALARMS: Final[Mapping[str, Occasion]] = {
     "steadied": "steadied",
 }
 """What somebody must hear: the newest of them is why we speak, and no note that came after it hides it."""
-
-_WORDS: Final[Mapping[str, Occasion]] = {"noted": "noted", "assigned": "assigned", "reminded": "reminded"}
+_WORDS: Final[Mapping[str, Occasion]] = {"noted": "noted", "assigned": "assigned"}
 """What is worth saying where there is no alarm."""
-
 _SHAKES: Final = frozenset(("flapping", "steadied"))
-_CALLS: Final = frozenset(("unanswered", "flapping"))
-_NO_CALLS: Final = frozenset(("opened", "reopened", "acknowledged", "unmuted", "steadied"))
-_SHOWN: Final = frozenset(("eased", "linked", "muted"))
-"""What changes what stands, and rings no bell."""
+_QUIET: Final = frozenset(("eased", "linked", "muted"))
+_STARTS_ANEW: Final = frozenset(("opened", "reopened", "acknowledged", "unmuted", "steadied"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +46,11 @@ class _Heard:
     state: State | None = None
 
 
-def read_story(delivery: Delivery, incident: Incident, since: Sequence[Change], *, hears_own: bool = False) -> Story:
+def read_story(delivery: Delivery, incident: Incident, since: Sequence[Change], *, hears_own: bool = True) -> Story:
     """`since`: the changes after `delivery.said` in their order, perhaps led by the one that was said last.
 
     Quiet is what only changes how things stand; that it is over again, for who has heard that it was over; and,
-    unless `hears_own`, what people did over this very channel."""
+    unless `hears_own`, what people did over this very channel, which answered them already."""
     news = tuple(change for change in since if change.revision > delivery.said)
     if delivery.said == 0:
         return Story(incident, news, _first(incident, news))
@@ -63,12 +59,10 @@ def read_story(delivery: Delivery, incident: Incident, since: Sequence[Change], 
     # A momentary incident is closed as it opens: nobody is told that it ended.
     told = [change for change in news if not (incident.momentary and change.what == "resolved")]
     occasion = _occasion(incident, told, heard)
-    over_again = occasion == "resolved" and heard.state == "resolved"
-    own = not hears_own and _all_done_over(delivery.channel, told)
-    # What is muted rings nobody with what went before: it is told when the mute ends.
-    hidden = bool(incident.muted_by) and incident.state != "resolved" and bool(told) and told[-1].what in _SHOWN
-    quiet = bool(news) and (not told or occasion in _SHOWN or over_again or own or hidden)
-    return Story(incident, news, occasion, heard.severity, quiet)
+    aloud = told if hears_own else [change for change in told if change.via != delivery.channel]
+    loud = bool(aloud) and _occasion(incident, aloud, heard) not in _QUIET
+    ended_twice = occasion == "resolved" and heard.state == "resolved"
+    return Story(incident, news, occasion, heard.severity, quiet=bool(news) and (not loud or ended_twice))
 
 
 def standing(incident: Incident) -> Occasion:
@@ -79,13 +73,13 @@ def standing(incident: Incident) -> Occasion:
 
 
 def _first(incident: Incident, news: Sequence[Change]) -> Occasion:
-    """Who hears of it first hears that it opened, unless he is called because others did not come."""
+    """Who hears of it first hears that it opened, unless he hears of it because nobody came or it stands not still."""
     if incident.state == "resolved" and not incident.momentary:
         return "over"
     for change in reversed(news):
-        if change.what in _CALLS:
+        if change.what in ("unanswered", "flapping"):
             return _ALARMS[change.what]
-        if change.what in _NO_CALLS:
+        if change.what in _STARTS_ANEW:
             break
     return "opened"
 
@@ -93,15 +87,8 @@ def _first(incident: Incident, news: Sequence[Change]) -> Occasion:
 def _occasion(incident: Incident, told: Sequence[Change], heard: _Heard) -> Occasion:
     """The newest reason to speak; else what changed quietly; else how things stand."""
     over = incident.state == "resolved" and not incident.momentary
-    found = _of_what_is_over(told, heard) if over else _of_what_lives(incident, told, heard)
-    if found is not None:
-        return found
-    for change in reversed(told):
-        if change.what == "eased" and (heard.severity is None or incident.severity < heard.severity):
-            return "eased"
-        if change.what == "muted" and incident.muted_by:
-            return "muted"
-    return "linked" if told else standing(incident)
+    reason = _of_what_is_over(told, heard) if over else _of_what_lives(incident, told, heard)
+    return reason if reason is not None else _lesser(incident, told, heard.severity)
 
 
 def _of_what_is_over(told: Sequence[Change], heard: _Heard) -> Occasion | None:
@@ -117,29 +104,35 @@ def _of_what_is_over(told: Sequence[Change], heard: _Heard) -> Occasion | None:
 
 
 def _of_what_lives(incident: Incident, told: Sequence[Change], heard: _Heard) -> Occasion | None:
-    """The newest alarm; else the newest word. An acknowledgement ends the alarms before it."""
+    """The newest alarm; else the newest word. An acknowledgement that holds ends the alarms before it."""
+    whats = {change.what for change in told}
     word: Occasion | None = None
-    back = any(change.what == "reopened" for change in told)
+    undone = False
     for change in reversed(told):
-        if change.what == "worsened" and (back or _fell_again(incident, heard)):
-            # Who last heard that it was over hears that it is back; for whom it rose and fell unheard it is not worse,
-            # though it is open again for who heard that somebody had it.
-            if not back and heard.state == "acknowledged" and incident.state == "open":
-                return "reopened"
+        undone = undone or (change.what == "worsened" and incident.state == "open")
+        if change.what == "worsened" and not _worse(incident, heard, back="reopened" in whats):
             continue
         if change.what in _ALARMS:
             return _ALARMS[change.what]
-        if change.what == "acknowledged" and incident.state == "acknowledged":
+        if change.what == "acknowledged" and not undone:
             return word or "acknowledged"
         word = word or _WORDS.get(change.what)
-    return word
+    if undone and heard.state == "acknowledged":
+        return "reopened"  # it rose and fell unheard, but since then nobody has it any more
+    # Another channel did not reach its person: this one says how things stand.
+    return standing(incident) if "failed_over" in whats else word
 
 
-def _fell_again(incident: Incident, heard: _Heard) -> bool:
-    return heard.severity is not None and incident.severity <= heard.severity
+def _worse(incident: Incident, heard: _Heard, *, back: bool) -> bool:
+    """Who last heard that it was over hears that it is back; for whom it rose and fell unheard it is not worse."""
+    return not back and (heard.severity is None or incident.severity > heard.severity)
 
 
-def _all_done_over(channel: str, told: Sequence[Change]) -> bool:
-    """Whether all that is worth saying was done by people over this channel."""
-    reasons = [change for change in told if change.what not in _SHOWN]
-    return bool(reasons) and all(change.via == channel for change in reasons)
+def _lesser(incident: Incident, told: Sequence[Change], was: Severity | None) -> Occasion:
+    """What there is to show where nothing in the news is a reason of its own to speak."""
+    whats = {change.what for change in told}
+    if "eased" in whats and (was is None or incident.severity < was):
+        return "eased"
+    if "muted" in whats:
+        return "muted"
+    return "linked" if told else standing(incident)

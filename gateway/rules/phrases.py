@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from gateway.model import Millis
 from gateway.rules.english import ENGLISH
-from gateway.rules.korean import KOREAN
+from gateway.rules.korean import KOREAN, NOTES
 from gateway.rules.vocabulary import Language, Phrases
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-__all__ = ["PHRASES", "Language", "Phrases", "ago", "clock", "duration", "instant", "rfc_3339", "zone_name"]
+__all__ = ["PHRASES", "Language", "Phrases", "ago", "clock", "duration", "instant", "our_note", "rfc_3339", "zone_name"]
 
 PHRASES: Final[Mapping[Language, Phrases]] = {"en": ENGLISH, "ko": KOREAN}
 
+_SPAN = re.compile(r"(\d+) ?(d|h|min|m|s)\b")
+_UNITS: Final = {"d": 0, "h": 1, "min": 2, "m": 2, "s": 3}
 _SECOND, _MINUTE, _HOUR, _DAY = 1_000, 60_000, 3_600_000, 86_400_000
 
 
@@ -66,6 +69,18 @@ def ago(span: Millis, language: Language = "en") -> str:
     """`12 min ago`, `just now`."""
     phrases = PHRASES[language]
     return phrases.just_now if span < 5 * _SECOND else phrases.ago.format(span=duration(span, language))
+
+
+def our_note(note: str, language: Language) -> str:
+    """The gateway's own note in a language; one of a form that we do not know stays as it is."""
+    units = PHRASES[language].units
+    for pattern, words in NOTES if language == "ko" else ():
+        if (found := pattern.fullmatch(note)) is not None:
+            said = found.groupdict()
+            if "span" in said:
+                said["span"] = _SPAN.sub(lambda one: one[1] + units[_UNITS[one[2]]], said["span"])
+            return words.format(**said)
+    return note
 
 
 def _moment(at: Millis, zone: ZoneInfo | None = None) -> datetime:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway.model import Incident, Occasion
-from gateway.rules.facts import Telling, note_of, place
+from gateway.rules.facts import Telling, note_of, place, who_resolved
 from gateway.rules.fitting import cut, one_line, spoken
 from gateway.rules.occasions import Story, standing
 from gateway.rules.phrases import PHRASES, Language, clock, duration, zone_name
@@ -27,7 +27,7 @@ def head(occasion: Occasion, incident: Incident, language: Language) -> str:
 def aside_short(story: Story, telling: Telling) -> str:
     """Who or what, where that is the news; else where, and for what is over already also when: an SMS has nothing
     else to say it with."""
-    if aside := _aside(story):
+    if aside := _aside(story, telling):
         return cut(aside, _SHORT_MOST)
     incident = story.incident
     names = (one_line(incident.service), one_line(incident.environment))
@@ -45,7 +45,7 @@ def speech(story: Story, telling: Telling) -> str:
     sentences = (
         _opening(story, telling),
         cut(one_line(incident.title), _SPOKEN_MOST),
-        cut(_aside(story), _SPOKEN_MOST),
+        cut(_aside(story, telling), _SPOKEN_MOST),
         place(incident).replace(" · ", ", "),
         _span(incident, telling),
         phrases.spoken_number.format(number=incident.number) if incident.number else "",
@@ -71,15 +71,20 @@ def _shown(occasion: Occasion, incident: Incident) -> Occasion:
     return standing(incident) if occasion == "linked" else occasion
 
 
-def _aside(story: Story) -> str:
-    """What a person did, where that is the news: `kim: looking`, or a name."""
+def _aside(story: Story, telling: Telling) -> str:
+    """What a person did, where that is the news: `kim: looking`, or a name; who has it, for who hears of it first."""
+    incident, phrases = story.incident, telling.phrases
     match story.occasion:
         case "noted":
-            return note_of(story)
+            return note_of(story, telling.language)
         case "assigned":
-            return one_line(story.incident.assigned_to)
+            return one_line(incident.assigned_to)
         case "acknowledged":
-            return one_line(story.incident.acknowledged_by)
+            return one_line(incident.acknowledged_by)
+        case "resolved" if by := who_resolved(story):
+            return phrases.done_by.format(by=by)
+        case "opened" if incident.state == "acknowledged" and incident.acknowledged_by:
+            return phrases.has_it.format(by=one_line(incident.acknowledged_by))
         case _:
             return ""
 

@@ -23,22 +23,12 @@ _TEXT_MOST: Final = 4_000
 _ITEMS_MOST: Final = 1_000
 
 _MOMENTS: Final = ("opened_at", "updated_at", "occurred_at", "acknowledged_at", "resolved_at")
+_OURS: Final = ("fired_at", "firing_since", "moves")
+"""What only our own rules reckon with."""
 _AS_IT_IS: Final = tuple(
     field.name
     for field in fields(Incident)
-    if field.name
-    not in (
-        "severity",
-        "worst",
-        "url",
-        "adapter",
-        "revision",
-        "momentary",
-        "fired_at",
-        "firing_since",
-        "moves",
-        *_MOMENTS,
-    )
+    if field.name not in ("severity", "worst", "url", "adapter", "revision", "momentary", *_MOMENTS, *_OURS)
 )
 _ALERT: Final = tuple(field.name for field in fields(Alert) if field.name not in ("status", "momentary"))
 NAMES: Final = frozenset(

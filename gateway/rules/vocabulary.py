@@ -37,12 +37,16 @@ class Phrases:
     acknowledged: str
     assigned: str
     note: str
-    silenced: str
     by: str
+    done_by: str
+    has_it: str
     escalation: str
     unanswered: str
     failed_over: str
     muted: str
+    silenced: str
+    silenced_by: str
+    until: str
     flapping: str
     resolved: str
     resolved_value: str

@@ -31,8 +31,8 @@ FAULTS: Final = (ArithmeticError, AttributeError, LookupError, MemoryError, Recu
 class Voice:
     """How one channel speaks. `escape` makes foreign text harmless in its markup, for templates only.
 
-    `zone`: the time zone of the instants in the words; None for UTC. `hears_own`: whether it hears also of what
-    people did over it; not where the only one who could has been answered."""
+    `zone`: the time zone of the instants in the words; None for UTC. `hears_own`: what people did over this
+    channel is told there aloud as well; else a reply has answered them, and the channel only shows it."""
 
     channel: str
     language: Language

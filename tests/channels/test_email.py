@@ -538,12 +538,28 @@ async def test_where_nothing_can_be_done_there_are_no_links() -> None:
 
 
 @pytest.mark.parametrize(
-    "occasion", ["noted", "assigned", "escalated", "reminded", "unanswered", "muted", "unmuted", "flapping", "steadied"]
+    ("occasion", "tag"),
+    [
+        ("noted", "NOTE"),
+        ("assigned", "ASSIGNED"),
+        ("escalated", "ESCALATED"),
+        ("reminded", "STILL OPEN"),
+        ("unanswered", "NOBODY ANSWERED"),
+        ("muted", "MUTED"),
+        ("unmuted", "STILL OPEN"),
+        ("flapping", "FLAPPING"),
+        ("steadied", "STEADY"),
+    ],
 )
-async def test_whatever_the_occasion_the_subject_keeps_its_stem(occasion: Any) -> None:
-    subject = (await sent(a_message(occasion=occasion)))["Subject"]
-    assert subject.endswith("] shop is down")
-    assert subject != "[CRITICAL] shop is down"
+async def test_whatever_the_occasion_the_subject_keeps_its_stem(occasion: Any, tag: str) -> None:
+    assert (await sent(a_message(occasion=occasion)))["Subject"] == f"[{tag}] shop is down"
+
+
+@pytest.mark.parametrize(
+    ("occasion", "colour"), [("muted", "#546e7a"), ("acknowledged", "#546e7a"), ("noted", "#c62828")]
+)
+async def test_the_bar_is_grey_where_nobody_need_come(occasion: Any, colour: str) -> None:
+    assert f"border-left:6px solid {colour}" in halves(await sent(a_message(occasion=occasion)))[1]
 
 
 def test_a_letter_can_be_acted_on_though_nobody_answers_it() -> None:

@@ -521,3 +521,11 @@ async def _sent(fake: FakeSlack, message: Any, ref: Ref) -> Ref:
 def test_a_reply_always_says_something(occasion: Any, language: Any, title: str | None) -> None:
     message = a_message(occasion=occasion, language=language, custom_title=title, title="")
     assert blocks.in_thread(message)["blocks"][0]["text"]["text"].strip("* ")
+
+
+def test_a_reply_in_the_thread_says_who_and_when() -> None:
+    facts = (("Severity", "critical"), ("Acknowledged", "kim, 2026-11-20 10:01 UTC"))
+    said = blocks.in_thread(a_message(occasion="acknowledged", facts=facts))
+    shown = json.dumps(said["attachments"])
+    assert "Acknowledged: kim, 2026-11-20 10:01 UTC" in shown
+    assert "Severity" not in shown

@@ -431,3 +431,16 @@ def test_plain_words_are_short_and_without_markup() -> None:
 def test_a_reply_to_a_resolve_does_not_repeat_the_body() -> None:
     message = dataclasses.replace(a_change(occasion="resolved", state="resolved"), title="[RESOLVED] shop is down")
     assert read_html(words.in_reply(message)) == "🟢 [RESOLVED] shop is down"
+
+
+def test_a_reply_says_who_and_when() -> None:
+    facts = (("Severity", "critical"), ("Acknowledged", "kim, 2026-11-20 10:01 UTC"))
+    said = words.in_reply(a_message(occasion="acknowledged", facts=facts))
+    assert said.endswith("\nAcknowledged: kim, 2026-11-20 10:01 UTC")
+
+
+def test_the_head_beside_a_templates_title_says_how_it_stands_still() -> None:
+    assert (
+        words.in_reply(a_message(occasion="steadied", custom_title="shop", body=""))
+        == "<b>STEADY, open: CRITICAL</b> shop"
+    )

@@ -67,11 +67,13 @@ class TestTheFace:
         assert (shown.title, shown.severity, shown.worst) == ("12 problems: service checkout-api", CRITICAL, CRITICAL)
         assert (shown.opened_at, shown.updated_at, shown.resolved_at) == (AT, AT + MINUTE, None)
 
-    def test_it_has_what_all_of_them_share_and_no_more(self) -> None:
-        unnamed = face(TWELVE)  # ten of them are not named: nobody knows what they share
-        assert (unnamed.source, unnamed.service, unnamed.environment) == ("tocsin", "", "")
-        shown = face(of({("open", WARNING): 2}, DISK, replace(DISK, kind="other")))
+    def test_it_has_what_all_of_those_named_share_and_no_more(self) -> None:
+        both = of({("open", CRITICAL): 1, ("acknowledged", WARNING): 1}, DISK, SLOW)
+        shown = face(both)
         assert (shown.source, shown.service, shown.environment) == ("scripts", "checkout-api", "production")
+        assert ("Where", "checkout-api · production") in told(both).facts
+        unnamed = face(TWELVE)  # ten more that nobody looked at
+        assert (unnamed.source, unnamed.service, unnamed.environment) == ("tocsin", "", "")
         assert shown.kind == ""
         mixed = face(of({("open", WARNING): 2}, DISK, replace(DISK, source="github", adapter="github")))
         assert (mixed.source, mixed.adapter) == ("tocsin", "tocsin")
@@ -108,6 +110,9 @@ class TestTheFace:
     def test_the_title_says_how_many_and_of_what(self, gathered: Gathered, title: str) -> None:
         assert face(gathered).title == title
 
+    def test_its_title_is_in_the_language_asked_for(self) -> None:
+        assert face(TWELVE, "ko").title == "문제 12건: service checkout-api"
+
 
 class TestTheWords:
     def test_twelve_are_counted_and_the_worst_are_named(self) -> None:
@@ -122,7 +127,6 @@ class TestTheWords:
         ]
         assert message.facts == (
             ("Severity", "critical"),
-            ("Source", "tocsin"),
             ("Since", "2026-11-20 10:00 UTC, for 5 min"),
         )
         assert message.incident.count == 12

@@ -150,6 +150,9 @@ class TestSpoken:
     def test_urls_are_not_read_aloud(self) -> None:
         assert spoken("down https://x.example/a?b=c again", SIGNS, " dot ") == "down again"
 
+    def test_an_apostrophe_is_dropped(self) -> None:
+        assert spoken("the channel's and Zoë’s 'own'", SIGNS, " dot ") == "the channels and Zoës own"
+
     def test_a_dot_in_a_name_is_said_and_in_a_number_kept(self) -> None:
         assert spoken("api.example.com took 2.5 s.", SIGNS, " dot ") == "api dot example dot com took 2.5 s."
 

@@ -24,19 +24,10 @@ def changes(*whats: What, first: int = 1, via: str = "") -> list[Change]:
     ]
 
 
-def read(*whats: What, incident: Incident = INCIDENT, said: int = 1, via: str = "") -> Story:
+def read(*whats: What, incident: Incident = INCIDENT, said: int = 1, via: str = "", own: bool = True) -> Story:
     """The story after `said` changes were told; `via` is how the others came about."""
     since = [*changes(*whats[:said]), *changes(*whats[said:], first=said + 1, via=via)]
-    return read_story(replace(DELIVERY, said=said), as_it_stands(incident, since), since)
-
-
-def as_it_stands(incident: Incident, since: list[Change]) -> Incident:
-    """The incident after these changes."""
-    whats = [change.what for change in since]
-    if "acknowledged" in whats and incident.state != "resolved":
-        after = whats[whats.index("acknowledged") :]
-        incident = replace(incident, state="open" if {"reopened", "worsened"} & set(after) else "acknowledged")
-    return replace(incident, muted_by="mute nights") if "muted" in whats else incident
+    return read_story(replace(DELIVERY, said=said), incident, since, hears_own=own)
 
 
 LOUD = (
@@ -86,27 +77,38 @@ def test_who_stands_in_for_a_channel_that_failed_is_called() -> None:
     assert read("opened", "reminded", "failed_over").occasion == "escalated"
 
 
-def test_who_is_called_because_nobody_came_hears_so_at_once() -> None:
-    assert read("opened", "escalated", "unanswered", said=0).occasion == "unanswered"
-    assert read("opened", "flapping", said=0).occasion == "flapping"
-    assert read("opened", "unanswered", "reopened", said=0).occasion == "opened"
-
-
-def test_who_heard_that_somebody_had_it_hears_that_nobody_has_it_now() -> None:
-    since = changes("opened", "acknowledged", "worsened", "eased")
-    story = read_story(replace(DELIVERY, said=2), INCIDENT, since)
-    assert (story.occasion, story.quiet) == ("reopened", False)
-
-
-def test_what_was_acknowledged_and_is_open_again_unheard_is_not_said_to_be_acknowledged() -> None:
-    story = read("opened", "acknowledged", "worsened", "eased")
-    assert (story.occasion, story.quiet) == ("linked", True)
-
-
-@pytest.mark.parametrize("what", ["opened", "escalated", "failed_over", "acknowledged"])
+@pytest.mark.parametrize("what", ["opened", "escalated", "failed_over", "acknowledged", "noted"])
 def test_who_heard_nothing_hears_that_it_opened(what: What) -> None:
     story = read("opened", what, said=0)
     assert (story.occasion, story.quiet, len(story.news)) == ("opened", False, 2)
+
+
+@pytest.mark.parametrize("what", ["unanswered", "flapping"])
+def test_who_hears_of_it_because_nobody_came_is_told_so(what: What) -> None:
+    assert read("opened", what, "noted", said=0).occasion == what
+    assert read("opened", what, "acknowledged", said=0).occasion == "opened"
+    assert read("opened", what, "resolved", said=0, incident=OVER).occasion == "over"
+
+
+@pytest.mark.parametrize("alarm", ["worsened", "escalated", "reminded", "unanswered", "reopened"])
+@pytest.mark.parametrize("word", ["noted", "assigned"])
+def test_a_note_hides_no_alarm(alarm: What, word: What) -> None:
+    story = read("opened", alarm, word, incident=replace(INCIDENT, severity=Severity.CRITICAL))
+    assert (story.occasion, story.quiet) == (alarm, False)
+    assert read("opened", "failed_over", word).occasion == "opened"
+
+
+def test_what_somebody_had_and_nobody_has_any_more_is_loud() -> None:
+    story = read("opened", "acknowledged", "worsened", "eased", said=2)
+    assert (story.occasion, story.quiet) == ("reopened", False)
+    assert read("opened", "acknowledged", "worsened", "eased", "noted", said=2).occasion == "reopened"
+
+
+def test_an_acknowledgement_that_holds_no_more_is_not_told() -> None:
+    story = read("opened", "acknowledged", "worsened", "eased")
+    assert (story.occasion, story.quiet) == ("linked", True)
+    taken = replace(INCIDENT, state="acknowledged")
+    assert read("opened", "acknowledged", "worsened", "acknowledged", incident=taken).occasion == "acknowledged"
 
 
 def test_who_heard_nothing_hears_of_what_is_over_that_it_is() -> None:
@@ -121,23 +123,25 @@ def test_who_heard_that_it_is_over_and_finds_it_over_again_hears_nothing_new() -
 
 
 def test_what_a_person_did_over_this_channel_only_changes_what_stands_there() -> None:
-    story = read("opened", "acknowledged", via="team")
+    story = read("opened", "acknowledged", via="team", own=False)
     assert (story.occasion, story.quiet) == ("acknowledged", True)
-    assert not read("opened", "acknowledged", via="other").quiet
-    own = changes("opened", "acknowledged", via="team")
-    assert not read_story(replace(DELIVERY, said=1), as_it_stands(INCIDENT, own), own, hears_own=True).quiet
+    assert not read("opened", "acknowledged", via="other", own=False).quiet
+    assert not read("opened", "acknowledged", via="team").quiet
 
 
 def test_other_news_beside_it_rings_if_it_would_have_rung_alone() -> None:
     acknowledged, *_ = changes("acknowledged", first=2, via="team")
     noted, linked = changes("noted", "linked", first=3)
     heard = replace(DELIVERY, said=1)
-    had = replace(INCIDENT, state="acknowledged")
-    assert not read_story(heard, had, [acknowledged, noted]).quiet
-    only_shown = read_story(heard, had, [acknowledged, linked])
+    assert not read_story(heard, INCIDENT, [acknowledged, noted], hears_own=False).quiet
+    only_shown = read_story(heard, INCIDENT, [acknowledged, linked], hears_own=False)
     assert (only_shown.occasion, only_shown.quiet) == ("acknowledged", True)
 
 
 def test_once_more_without_news_is_how_things_stand_aloud() -> None:
     story = read("opened")
     assert (story.occasion, story.quiet, story.was) == ("opened", False, ERROR)
+
+
+def test_who_heard_nothing_and_of_whom_nothing_is_known_hears_that_it_opened() -> None:
+    assert read_story(replace(DELIVERY, said=0), INCIDENT, []).occasion == "opened"

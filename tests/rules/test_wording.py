@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 
 from gateway.model import Action, Change, Delivery, Incident, Message, Severity, What
 from gateway.rules import templates, wording
+from gateway.rules.facts import news_of
 from gateway.rules.phrases import Language
 from gateway.rules.wording import Voice
 
 AT = 1_795_168_800_000  # 2026-11-20 10:00 UTC
+EVENT = "01990000-0000-7000-8000-0000000000e1"
 MINUTE = 60_000
 NOW = AT + 12 * MINUTE
 EVENT = "0192a1f8-9e28-71b6-ba99-285c060ecc0c"
@@ -334,6 +336,68 @@ class TestWhatPeopleAndTimersDo:
             assert re.fullmatch(r"(?:[^\W_]|[., ])*", message.speech)
             assert len(message.title) <= 150
 
+    def test_who_ended_it_is_named(self) -> None:
+        message = heard(news("resolved", by="kim"), 1, RESOLVED)
+        assert dict(message.facts)["Resolved"] == "2026-11-20 10:12 UTC, after 12 min, by kim"
+        assert message.brief.startswith("RESOLVED Disk 94% full, by kim #12")
+        expired = dict(heard(news("resolved", "expired: silent for 2 h"), 1, RESOLVED).facts)
+        assert (expired["Resolved"], expired["Note"]) == (
+            "2026-11-20 10:12 UTC, after 12 min",
+            "expired: silent for 2 h",
+        )
+
+    def test_who_hears_first_of_what_somebody_has_hears_who(self) -> None:
+        seen = replace(INCIDENT, state="acknowledged", acknowledged_by="kim", acknowledged_at=AT)
+        assert heard(moved("opened", "acknowledged"), incident=seen).brief.startswith(
+            "CRITICAL Disk 94% full, kim has it #12"
+        )
+
+    def test_that_nobody_answered_is_told_even_to_who_heard_nothing(self) -> None:
+        message = heard(moved("opened", "escalated", "unanswered"))
+        assert message.title == "NOBODY ANSWERED: CRITICAL Disk 94% full"
+        assert message.brief.startswith("NOBODY ANSWERED: CRITICAL Disk 94% full, db-1/production #12")
+
+    @pytest.mark.parametrize(
+        ("muted_by", "note", "english", "korean"),
+        [
+            (f"silence {EVENT}: by kim", "until 2026-11-20T11:00:00Z", "silenced by kim until 11:00 UTC",
+             "kim 님이 중지, 11:00 UTC까지"),
+            (f"silence {EVENT}: work, more, by kim", "until 2026-11-30T11:00:00Z",
+             "silenced by kim until 2026-11-30 11:00 UTC: work, more",
+             "kim 님이 중지, 2026-11-30 11:00 UTC까지: work, more"),
+            (f"silence {EVENT}: work", "work", "silenced: work", "사용자가 중지: work"),
+            (f"silence {EVENT}", "until 2026-13-30T11:00:00Z", "silenced", "사용자가 중지"),
+            ("mute nightly backup: backups", "", "mute nightly backup: backups", "mute nightly backup: backups"),
+        ],
+    )  # fmt: skip
+    def test_a_silence_is_told_by_whose_it_is(self, muted_by: str, note: str, english: str, korean: str) -> None:
+        muted = replace(INCIDENT, muted_by=muted_by)
+        assert dict(heard(news("muted", note, "kim"), 1, muted).facts)["Muted"] == english
+        assert dict(heard(news("muted", note, "kim"), 1, muted, KOREAN).facts)["알림 중지"] == korean
+
+    @pytest.mark.parametrize(
+        ("what", "note", "korean"),
+        [
+            ("escalated", "page: step 2 of 3", "page: 3단계 중 2단계"),
+            ("escalated", "page: step 2 of 3, round 2", "page: 3단계 중 2단계, 2회차"),
+            ("unanswered", "page: no step of it was acknowledged", "page: 모든 단계에서 아무도 확인하지 않음"),
+            ("unanswered", "page: it is not in the file any more", "page: 설정 파일에 더 이상 없음"),
+            ("failed_over", "kim: kim-sms did not reach (30003), kim-tg is next",
+             "kim: kim-sms 전달 실패(30003), 다음은 kim-tg"),
+            ("flapping", "7 changes within 10 min", "10분 동안 7회 변경"),
+            ("resolved", "expired: silent for 2h", "만료: 2시간 동안 새 알림 없음"),
+            ("escalated", "something else", "something else"),
+        ],
+    )  # fmt: skip
+    def test_our_own_notes_are_korean_where_the_channel_is(self, what: What, note: str, korean: str) -> None:
+        incident = RESOLVED if what == "resolved" else INCIDENT
+        assert korean in [value for _, value in heard(news(what, note), 1, incident, KOREAN).facts]
+
+    def test_what_people_write_is_not_translated(self) -> None:
+        assert ("메모", "kim: page: step 2 of 3") in heard(
+            news("noted", "page: step 2 of 3", "kim"), 1, voice=KOREAN
+        ).facts
+
 
 class TestTheTimeZone:
     def test_every_instant_is_said_in_it(self) -> None:
@@ -512,3 +576,16 @@ class TestTheTestMessage:
     def test_it_tries_the_channels_own_templates(self) -> None:
         voice = replace(ENGLISH, templates=templates.compile("{{ 1 / 0 }}", None))
         assert "ZeroDivisionError" in wording.test_message("ops", voice, AT).footer
+
+
+def test_a_reply_tells_who_and_when_and_nothing_where_the_occasion_says_all() -> None:
+    seen = replace(INCIDENT, state="acknowledged", acknowledged_by="kim", acknowledged_at=AT)
+    message = heard(news("acknowledged", by="kim"), 1, seen)
+    assert news_of(message) == (("Acknowledged", "kim, 2026-11-20 10:00 UTC"),)
+    assert news_of(heard(moved("opened"))) == ()
+
+
+def test_what_was_done_over_this_channel_is_loud_unless_a_reply_has_told_it() -> None:
+    acted = [replace(change, via="ops") for change in news("acknowledged", by="kim")]
+    assert not heard(acted, 1).quiet
+    assert heard(acted, 1, voice=replace(ENGLISH, hears_own=False)).quiet
