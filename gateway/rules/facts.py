@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 _VALUE_MOST: Final = 200
 _NAME_MOST: Final = 60
 _FIELDS_MOST: Final = 10
-_SILENCE: Final = re.compile(r"silence \S+(?:: )?")
-_EVENT: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-"""An alert's event: what moved an incident where no person did."""
 _BY_PEOPLE: Final[frozenset[What]] = frozenset(("noted", "assigned", "acknowledged", "resolved", "reopened"))
 
 

@@ -13,7 +13,7 @@ _ALARMS: Final[Mapping[str, Occasion]] = {
     "worsened": "worsened",
     "reopened": "reopened",
     "escalated": "escalated",
-    "failed_over": "escalated",
+    "reminded": "reminded",
     "unanswered": "unanswered",
     "unmuted": "unmuted",
     "flapping": "flapping",
@@ -62,7 +62,10 @@ def read_story(delivery: Delivery, incident: Incident, since: Sequence[Change], 
     aloud = told if hears_own else [change for change in told if change.via != delivery.channel]
     loud = bool(aloud) and _occasion(incident, aloud, heard) not in _QUIET
     ended_twice = occasion == "resolved" and heard.state == "resolved"
-    return Story(incident, news, occasion, heard.severity, quiet=bool(news) and (not loud or ended_twice))
+    # What is muted rings nobody with what went before: it is told when the mute ends.
+    hidden = bool(incident.muted_by) and incident.state != "resolved" and bool(told) and told[-1].what in _QUIET
+    quiet = bool(news) and (not loud or ended_twice or hidden)
+    return Story(incident, news, occasion, heard.severity, quiet)
 
 
 def standing(incident: Incident) -> Occasion:
