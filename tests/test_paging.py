@@ -235,6 +235,33 @@ async def test_a_problem_that_is_open_again_as_another_incident_cannot_be_reopen
             await house.pipeline.act("77", Act("reopen", "kim"))
 
 
+async def test_who_is_nobody_of_the_file_can_be_assigned_where_there_are_no_people(tmp_path: Path) -> None:
+    async with house_of(tmp_path, {"name": "all", "to": ["ops"]}) as house:
+        await house.alert()
+        await house.passes(SECOND)
+        assert (await house.act("assign", "kim", person="somebody")).assigned_to == "somebody"
+
+
+async def test_a_step_may_begin_another_escalation(tmp_path: Path) -> None:
+    async with house_of(tmp_path, default=("ops",)) as house:
+        two = {"page": {"steps": [{"to": "kim"}, {"to": "leads", "after": "5m"}]}, "leads": {"steps": [{"to": "lee"}]}}
+        house.order(people=PEOPLE, escalations=two)
+        await house.alert()
+        await house.passes(HOUR)
+        assert [(at, name) for at, name, _ in paged(house)][:2] == [(0, "kim_sms"), (5, "lee_sms")]
+        assert (await house.changes()).count("unanswered") == 2
+
+
+async def test_what_gets_worse_goes_on_with_the_escalation_under_way(tmp_path: Path) -> None:
+    async with house_of(tmp_path) as house:
+        house.order(people=PEOPLE, escalations=PAGE)
+        await house.alert(severity=Severity.WARNING)
+        await house.passes(4 * MINUTE)
+        await house.alert(severity=Severity.CRITICAL)
+        await house.passes(MINUTE)
+        assert len(house.teams["lee_sms"].heard) == 1
+
+
 # --- presses ------------------------------------------------------------------------------------------
 
 

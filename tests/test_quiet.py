@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,31 @@ async def test_a_group_is_over_when_all_of_it_is(tmp_path: Path) -> None:
         await house.alert("c", service="checkout")
         await house.passes(MINUTE)
         assert occasions(house)[-1] == "opened"  # another conversation
+
+
+async def test_a_group_that_was_over_before_it_was_told_is_followed_by_another(tmp_path: Path) -> None:
+    async with stage(tmp_path, route(group_by="service", group_wait="30s")) as house:
+        await house.alert("a", service="checkout", severity=WARNING)
+        await house.alert("a", service="checkout", severity=CRITICAL)
+        await resolve(house, "a", service="checkout")
+        await house.passes(MINUTE)
+        await house.alert("b", service="checkout")
+        await house.alert("other", service="search")
+        await resolve(house, "other", service="search")
+        await house.passes(MINUTE)
+        assert occasions(house)[:2] == ["over", "opened"]
+
+
+async def test_two_groups_that_move_at_once_stay_two(tmp_path: Path) -> None:
+    from gateway.model import Alert
+
+    async with stage(tmp_path, route(group_by="service")) as house:
+        both = [Alert("a", "a", service="x"), Alert("b", "b", service="y")]
+        await house.post(*both)
+        await house.passes(MINUTE)
+        await house.post(*(replace(one, status="resolved") for one in both))
+        await house.passes(MINUTE)
+        assert sorted(occasions(house)) == ["opened", "opened", "resolved", "resolved"]
 
 
 async def test_a_storm_in_one_group_is_at_most_five_messages_and_the_last_counts_right(tmp_path: Path) -> None:
@@ -376,6 +402,65 @@ async def test_both_in_one_batch_count_in_their_order(tmp_path: Path) -> None:
         await house.post(Alert("down", "down", kind="uptime", service="s"), Alert("e", "e", kind="error", service="s"))
         await house.passes(SECOND)
         assert house.said("team") == [("opened", "down")]
+
+
+async def test_by_a_label_and_under_another_reason_it_stays_muted(tmp_path: Path) -> None:
+    async with stage(tmp_path, route()) as house:
+        house.order(inhibit=[{"when": {"kind": "uptime"}, "mute": {"kind": "error"}, "same": ["labels.site"]}])
+        await house.alert("down", kind="uptime", labels={"site": "x"})
+        await house.alert("e", kind="error", labels={"site": "x"})
+        await house.pipeline.silence(silence(house, HOUR, match={"kind": "error"}))
+        await resolve(house, "down", kind="uptime")
+        await house.passes(SECOND)
+        assert (await house.incident("e")).muted_by.startswith("silence s1")
+        assert house.said("team") == [("over", "down")]
+
+
+async def test_what_is_acknowledged_when_its_mute_ends_is_not_told(tmp_path: Path) -> None:
+    async with stage(tmp_path, route()) as house:
+        await house.pipeline.silence(silence(house, HOUR))
+        await house.alert(service="db-1")
+        await house.act("acknowledge")
+        await house.passes(2 * HOUR)
+        assert house.said("team") == []
+        assert (await house.decisions())[-1]["holds"][0]["kind"] == "acknowledged"
+
+
+async def test_what_was_promised_and_not_said_is_taken_back_by_a_silence(tmp_path: Path) -> None:
+    async with stage(tmp_path, route()) as house:
+        await house.alert(service="db-1")
+        await house.pipeline.silence(silence(house, HOUR))
+        assert await house.deliver("team") == []
+
+
+async def test_what_can_never_resolve_is_muted_and_flaps_never(tmp_path: Path) -> None:
+    async with stage(tmp_path, route(flap={"changes": "1", "within": "1h"})) as house:
+        for number in range(3):
+            await house.alert(f"push {number}", momentary=True, fingerprint="push")
+        await house.passes(SECOND)
+        assert len(house.said("team")) == 3
+        await house.pipeline.silence(silence(house, HOUR, match={"title": "push"}))
+        await house.alert("push", momentary=True)
+        await house.passes(2 * HOUR)
+        assert len(house.said("team")) == 3
+
+
+async def test_a_silence_of_one_problem_leaves_others_alone(tmp_path: Path) -> None:
+    async with stage(tmp_path, route()) as house:
+        await house.alert("a")
+        await house.act("silence", title="a")
+        await house.alert("b")
+        await house.passes(SECOND)
+        assert ("opened", "b") in house.said("team")
+
+
+async def test_what_opens_and_ends_in_one_batch_leaves_no_timer(tmp_path: Path) -> None:
+    from gateway.model import Alert
+
+    async with stage(tmp_path, route(only_after="2m")) as house:
+        await house.post(Alert("x", "x"), Alert("x", "x", status="resolved"))
+        await house.passes(HOUR)
+        assert house.said("team") == []
 
 
 # --- expiry -------------------------------------------------------------------------------------------

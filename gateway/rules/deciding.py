@@ -257,10 +257,9 @@ class Deciding:
             return
         route = self._routes.get(started.route)
         first = max(self.now, incident.firing_since + (route.only_after if route is not None else 0))
-        after = due(self.rules.routing.escalations[started.escalation], 1)
-        if after is not None:
-            about = {"route": started.route, "number": 1, "since": first}
-            self.arm(Timer("escalate", incident.id, first + after, started.escalation, about=about))
+        after = due(self.rules.routing.escalations[started.escalation], 1) or 0  # there is always one: the end
+        about = {"route": started.route, "number": 1, "since": first}
+        self.arm(Timer("escalate", incident.id, first + after, started.escalation, about=about))
 
     # --- calling: somebody in particular --------------------------------------------------------------------
 
@@ -342,7 +341,7 @@ class Deciding:
                     told.append(replace(target, at=until))
                     holds += why
                     self._put_off(incident, target, until, why)
-                case StandStill() as still:
+                case still:
                     holds.append(still.hold)
                     shaking.append((target, still))
         return tuple(told), tuple(holds)
