@@ -100,18 +100,26 @@ class Answering:
                  channel=channel, delivery=delivery.id, reached=reported.reached, reason=reported.reason)  # fmt: skip
         if reported.reached != "undelivered":
             return frozenset()
-        return await self.fail_over(ledger, delivery, reported.reason or "undelivered")
+        reason = reported.reason or "undelivered"
+        channels = await self.fail_over(ledger, delivery, reason)
+        if channels is None:
+            await self._tell_missed(ledger, delivery, reason)
+        return channels or frozenset()
 
-    async def fail_over(self, ledger: Ledger, delivery: Delivery, reason: str) -> frozenset[str]:
-        """Tell the person over his next channel; where there is none, or it is nobody's, the gateway says so."""
+    async def _tell_missed(self, ledger: Ledger, delivery: Delivery, reason: str) -> None:
+        """Nobody is left to be tried: the gateway says so."""
+        incidents = await self._subjects(ledger, delivery)
+        if incidents and incidents[0].source != GATEWAY:
+            missed = own.channel_misses(delivery.channel, reason, self.moving.new_id(), self.moving.now)
+            await ledger.inbox.add(missed)
+
+    async def fail_over(self, ledger: Ledger, delivery: Delivery, reason: str) -> frozenset[str] | None:
+        """Tell the person over his next channel; None where there is none, or it is nobody's."""
         routing = self.moving.rules.routing
         following = failing_over(delivery.person, delivery.channel, routing) if delivery.person else None
-        incidents = await self._subjects(ledger, delivery)
         if following is None:
-            if not delivery.person and incidents and incidents[0].source != GATEWAY:
-                missed = own.channel_misses(delivery.channel, reason, self.moving.new_id(), self.moving.now)
-                await ledger.inbox.add(missed)
-            return frozenset()
+            return None
+        incidents = await self._subjects(ledger, delivery)
         channels: frozenset[str] = frozenset()
         for incident in incidents:
             if incident.state != "open":

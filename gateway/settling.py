@@ -162,7 +162,7 @@ class Settling:
         for one, delivery in pairs:
             if delivery.person and _does_not_reach(one, delivery):
                 moving = Moving(self.rules, self.now, self.new_id)
-                self.woken.update(await Answering(moving).fail_over(ledger, delivery, delivery.reason))
+                self.woken.update(await Answering(moving).fail_over(ledger, delivery, delivery.reason) or ())
             if not (isinstance(one.receipt, Sent) and one.rang):
                 continue
             repeats += self._repeat(one, delivery)

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.contracts import Pressed, Reported
 from gateway.errors import BadField, Conflict, NotFound
-from gateway.model import Act, Rejected, Sent, Severity
+from gateway.model import Act, Rejected, Retry, Sent, Severity
 from tests.stage import HOUR, MINUTE, House, Team, stage
 
 SECOND = 1_000
@@ -154,6 +154,31 @@ async def test_what_the_vendor_could_not_deliver_goes_to_the_persons_next_channe
         await house.pipeline.reported("kim_sms", report)  # vendors repeat themselves
         await house.passes(SECOND)
         assert len(house.said("kim_tg")) == 1
+
+
+async def test_where_no_channel_is_left_the_gateway_says_that_somebody_was_not_reached(tmp_path: Path) -> None:
+    async with house_of(tmp_path, {"name": "all", "to": ["lee"]}, {"name": "own", "to": ["ops"]}) as house:
+        house.order(people=PEOPLE)
+        house.teams["lee_sms"].answers.append(Sent({"sid": {"+822": "SM2"}}))
+        await house.alert()
+        await house.passes(SECOND)
+        delivery = (await house.deliveries())["lee_sms"]
+        await house.pipeline.reported(
+            "lee_sms", Reported("SM2 failed", delivery.id, "undelivered", "SM2", "+822", "30006")
+        )
+        await house.decide()
+        await house.passes(SECOND)
+        assert ("opened", "Channel lee_sms does not reach all of its recipients") in house.said("ops")
+
+
+async def test_a_page_that_fails_again_and_again_goes_on_over_the_next_channel(tmp_path: Path) -> None:
+    async with house_of(tmp_path) as house:
+        house.order(people=PEOPLE, escalations=PAGE)
+        house.teams["kim_sms"].answers.extend([Retry("busy")] * 5)
+        await house.alert()
+        await house.passes(2 * MINUTE)
+        assert house.said("kim_tg") == [("opened", "disk")]
+        assert ("opened", "disk") in house.said("kim_sms"), "it goes on trying"
 
 
 async def test_a_report_about_a_message_that_is_none_of_ours_changes_nothing(tmp_path: Path) -> None:
