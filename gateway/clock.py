@@ -53,6 +53,21 @@ class Steady:
         return int(self._monotonic() * 1000)
 
 
+class Told:
+    """A clock that another machine tells, the database's: between two tellings it goes on evenly."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._offset = now_ms() - int(monotonic() * 1000)
+
+    def __call__(self) -> Millis:
+        """Milliseconds since 1970, UTC."""
+        return int(self._monotonic() * 1000) + self._offset
+
+    def tell(self, now: Millis) -> None:
+        self._offset = now - int(self._monotonic() * 1000)
+
+
 def new_id() -> str:
     """A UUIDv7 (RFC 9562 §5.7): sorts by time, and within one process strictly by the order of making.
 

@@ -285,7 +285,7 @@ class House:
         """Do by hand what no command does yet."""
 
         def act() -> None:
-            with closing(sqlite3.connect(self.store.path, timeout=5)) as connection, connection:
+            with closing(sqlite3.connect(self.store.engine.path, timeout=5)) as connection, connection:
                 connection.execute(statement, values)
 
         await asyncio.to_thread(act)
@@ -296,9 +296,9 @@ def routing(*routes: Mapping[str, Any], default: Sequence[str] = ()) -> Routing:
 
 
 @asynccontextmanager
-async def running_store(folder: Path) -> AsyncIterator[Safe]:
-    """The store of SQLite in a folder, with its writer at work."""
-    store = Safe(f"sqlite:///{folder}/tocsin.db")
+async def running_store(place: Path | str) -> AsyncIterator[Safe]:
+    """A store with its writer at work: SQLite's in a folder, or the one that a URL names."""
+    store = Safe(place if isinstance(place, str) else f"sqlite:///{place}/tocsin.db")
     store.open()
     tasks = [asyncio.create_task(store.writer.serve()), asyncio.create_task(store.writer.watch())]
     try:

@@ -21,7 +21,7 @@ def safe(path: Path) -> Safe:
 def database(tmp_path: Path) -> Path:
     store = safe(tmp_path / "tocsin.db")
     store.open()
-    store._lock.release()
+    store.engine.close()
     return tmp_path / "tocsin.db"
 
 
@@ -32,11 +32,11 @@ def test_a_symbolic_link_leads_to_the_same_lock(database: Path, tmp_path: Path) 
     first.open()
     with pytest.raises(TocsinError, match="another gateway is running on this database"):
         safe(link).open()
-    first._lock.release()
+    first.engine.close()
     second = safe(link)
     second.open()
-    assert second.path == database
-    second._lock.release()
+    assert second.engine.path == database
+    second.engine.close()
 
 
 def test_a_folder_that_is_a_symbolic_link_leads_to_the_same_lock(database: Path, tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_a_folder_that_is_a_symbolic_link_leads_to_the_same_lock(database: Path,
     first.open()
     with pytest.raises(TocsinError, match="another gateway is running on this database"):
         safe(database).open()
-    first._lock.release()
+    first.engine.close()
 
 
 def test_a_link_to_a_file_that_is_not_there_yet_makes_the_file(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_a_link_to_a_file_that_is_not_there_yet_makes_the_file(tmp_path: Path) -
     store = safe(link)
     store.open()
     assert (tmp_path / "new.db").is_file()
-    store._lock.release()
+    store.engine.close()
 
 
 def test_a_link_that_leads_to_itself_is_refused_in_a_sentence(tmp_path: Path) -> None:
@@ -78,4 +78,4 @@ def test_a_hard_link_is_refused_and_nothing_is_touched(database: Path, tmp_path:
     store.open()  # what was refused holds no lock
     with closing(sqlite3.connect(database)) as look:
         assert look.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    store._lock.release()
+    store.engine.close()

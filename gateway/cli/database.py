@@ -47,7 +47,7 @@ def copy(from_url: str, to_url: str) -> None:
     Example:
       tocsin db copy sqlite:///tocsin.db sqlite:////data/tocsin.db
     """
-    from gateway.store.engine import database_path
+    from gateway.store.engines.sqlite import database_path
 
     to = database_path(to_url)
     copy_file(from_url, to)
@@ -56,7 +56,7 @@ def copy(from_url: str, to_url: str) -> None:
 
 def copy_file(url: str, to: Path) -> None:
     """SQLite's online backup, read-only on the source. Raises TocsinError; then `to` does not exist."""
-    from gateway.store.engine import database_path
+    from gateway.store.engines.sqlite import database_path
 
     path = database_path(url)
     if not path.exists():

@@ -5,7 +5,6 @@ Append-only: nothing here is ever rewritten."""
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from gateway.contracts import Statement
 from gateway.model import Alert, Change, Json, Severity
 from gateway.rules.shapes import because_json, outcome_json, plan_json
 from gateway.rules.verdicts import PACKED_FROM, Table, Verdicts, table, unpacked
-from gateway.store.driver import Connection, Prepared, among, listed
+from gateway.store.driver import Connection, Prepared, Row, among, each, greatest, item, listed
 from gateway.store.schema import alerts, changes, routings
 
 _ADD = Prepared(sa.insert(changes))
@@ -24,16 +23,16 @@ MOST_OF_ONE = 200
 """Changes of one incident that a message is made from, beside the one said last."""
 
 # Each incident asked for, with the revision that was said last: [["id", 3], …].
-_ASKED = sa.func.json_each(sa.bindparam("asked", type_=sa.Text())).table_valued("value", name="json_each")
-_ID = sa.cast(sa.func.json_extract(_ASKED.c.value, sa.literal_column("'$[0]'")), sa.Text)
-_SAID = sa.cast(sa.func.json_extract(_ASKED.c.value, sa.literal_column("'$[1]'")), sa.Integer)
+_ASKED = each("asked").table_valued("value", name="asked")
+_ID = item(_ASKED.c.value, 0, sa.Text())
+_SAID = item(_ASKED.c.value, 1, sa.Integer())
 _LATE = sa.select(sa.func.max(changes.c.revision) - (MOST_OF_ONE - 1)).where(changes.c.incident_id == _ID)
 _CHANGE = sa.select(*[column for column in changes.c if column.name != "decision"])
 _THE_SAID = sa.and_(changes.c.incident_id == _ID, changes.c.revision == _SAID)
 _THE_NEWEST = sa.and_(
     changes.c.incident_id == _ID,
     # One bound, so that it is sought in the index: of two, one would be asked of every row.
-    changes.c.revision >= sa.func.max(_SAID + 1, _LATE.correlate(_ASKED).scalar_subquery()),
+    changes.c.revision >= greatest(_SAID + 1, _LATE.correlate(_ASKED).scalar_subquery()),
 )
 _OF = Prepared(
     sa.union_all(
@@ -113,7 +112,7 @@ class Changes:
         await self._connection.run(_FORGET, {"event": event})
 
 
-def _change(row: sqlite3.Row) -> Change:
+def _change(row: Row) -> Change:
     return Change(
         id=row["id"],
         incident=row["incident_id"],
@@ -184,7 +183,7 @@ def _statement_row(one: Statement) -> dict[str, Any]:
     }
 
 
-def _statement(row: sqlite3.Row) -> Statement:
+def _statement(row: Row) -> Statement:
     values = json.loads(row["alert"])
     values["severity"] = Severity[values["severity"].upper()]
     return Statement(row["id"], row["event_id"], row["incident_id"], row["at"], Alert(**values))

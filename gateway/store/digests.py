@@ -3,18 +3,16 @@ ones that it hid. `spent`: what a storm budget has said."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from gateway.model import Digest, Gathered, Incident, Millis, Severity, State
-from gateway.store.driver import Connection, Prepared, among, listed
+from gateway.store.driver import Connection, Prepared, Row, among, insert, listed
 from gateway.store.incidents import incident_of
-from gateway.store.schema import digests, incidents, members, spent
+from gateway.store.schema import OPEN, digests, incidents, members, spent
 
 _COLUMNS = [field.name for field in fields(Digest)]
 _NEW = insert(digests)
@@ -27,9 +25,7 @@ _SAVE = Prepared(
         },
     )
 )
-# To the letter of the partial index: a bound value would not use it.
-_IS_OPEN = digests.c.closed == sa.literal_column("0")
-_OPEN = Prepared(sa.select(digests).where(among(digests.c.key, "keys"), _IS_OPEN).order_by(digests.c.id))
+_OPEN = Prepared(sa.select(digests).where(among(digests.c.key, "keys"), OPEN).order_by(digests.c.id))
 _BY_ID = Prepared(sa.select(digests).where(among(digests.c.id, "ids")))
 _OF = Prepared(
     sa.select(members.c.incident_id, *digests.c)
@@ -129,6 +125,6 @@ class Digests:
         return [(row["at"], bool(row["extra"])) for row in rows]
 
 
-def _digest(row: sqlite3.Row) -> Digest:
+def _digest(row: Row) -> Digest:
     values: dict[str, Any] = {name: row[name] for name in _COLUMNS}
     return Digest(**{**values, "worst": Severity(values["worst"]), "closed": bool(values["closed"])})

@@ -1,93 +1,112 @@
-"""Statements are written once, in SQLAlchemy Core, compiled once, and run by the driver itself in one hop.
+"""Statements are written once, in SQLAlchemy Core, compiled once for each engine, and run by the driver itself.
 
-SQLAlchemy's own async layer over aiosqlite takes four hops between threads for a statement (cursor, execute,
-fetch, close); a webhook's whole way is two dozen statements. This is the room of dialect differences.
+SQLAlchemy's own async layer takes several hops between threads for a statement (cursor, execute, fetch, close); a
+webhook's whole way is two dozen statements. What the engines write differently in a statement is here; how they are
+reached, made safe and locked is in `engines`.
 """
 
 from __future__ import annotations
 
 import json
-import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
-import aiosqlite
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
-DIALECT: Final = sqlite.dialect()
+SQLITE: Final[sa.Dialect] = sqlite.dialect()
+POSTGRESQL: Final[sa.Dialect] = psycopg.dialect()  # type: ignore[no-untyped-call]
+
+# Its clauses (on_conflict_do_update and the like) are compiled by SQLite's compiler as well; SQLite's own insert is
+# not by PostgreSQL's.
+insert = postgresql.insert
+
+
+class Row(Protocol):
+    """Read by name: `row["id"]`; `dict(row)` is all of it."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+    def keys(self) -> Iterable[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """`order`: the names of the values in the order of the question marks. `fixed`: values that stand in the
+    statement itself."""
+
+    sql: str
+    order: tuple[str, ...]
+    fixed: Mapping[str, Any]
+
+    def listed(self, given: Mapping[str, Any]) -> tuple[Any, ...]:
+        """The given values, and the fixed ones, in the order of the question marks."""
+        fixed = self.fixed
+        return tuple([given[name] if name in given else fixed.get(name) for name in self.order])
+
+    def named(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The given values, and the fixed ones, by name."""
+        return {**self.fixed, **given}
 
 
 class Prepared:
-    """A Core statement, compiled at its first use. Every value it takes is a named bindparam."""
+    """A Core statement, compiled at its first use by each engine. Every value it takes is a named bindparam."""
 
     def __init__(self, statement: sa.ClauseElement) -> None:
         self._statement = statement
-        self._sql = ""
-        self._order: tuple[str, ...] = ()
-        self._fixed: Mapping[str, Any] = {}
+        self._compiled: dict[str, Compiled] = {}
 
-    @property
-    def sql(self) -> str:
-        if not self._sql:
-            compiled = self._statement.compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True})
-            self._order = tuple(getattr(compiled, "positiontup", None) or ())
-            self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
-            self._sql = str(compiled)
-        return self._sql
-
-    def values(self, given: Mapping[str, Any]) -> tuple[Any, ...]:
-        """The given values, and those that stand in the statement, in the order of its question marks."""
-        fixed = self._fixed
-        return tuple([given[name] if name in given else fixed.get(name) for name in self._order])
+    def on(self, dialect: sa.Dialect) -> Compiled:
+        """The statement as this engine writes it."""
+        found = self._compiled.get(dialect.name)
+        if found is None:
+            compiled = self._statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+            found = self._compiled[dialect.name] = Compiled(
+                str(compiled),
+                tuple(getattr(compiled, "positiontup", None) or ()),
+                {name: value for name, value in compiled.params.items() if value is not None},
+            )
+        return found
 
 
-class Connection:
-    """One connection to the file; every call is one hop to its thread. Rows are read by name: `row["id"]`."""
+class Connection(ABC):
+    """One connection, in one transaction at a time."""
 
-    def __init__(self, raw: aiosqlite.Connection) -> None:
-        self._raw = raw
+    @abstractmethod
+    async def all(self, statement: Prepared, given: Mapping[str, Any] | None = None) -> list[Row]: ...
 
-    async def all(self, statement: Prepared, given: Mapping[str, Any] | None = None) -> list[sqlite3.Row]:
-        sql = statement.sql
-        return list(await self._raw.execute_fetchall(sql, statement.values(given or {})))
-
-    async def one(self, statement: Prepared, given: Mapping[str, Any] | None = None) -> sqlite3.Row | None:
-        rows = await self.all(statement, given)
-        return rows[0] if rows else None
-
+    @abstractmethod
     async def run(self, statement: Prepared, given: Mapping[str, Any] | None = None) -> int:
         """How many rows it touched."""
-        sql = statement.sql
-        return (await self._raw.execute(sql, statement.values(given or {}))).rowcount
 
+    @abstractmethod
     async def many(self, statement: Prepared, rows: Iterable[Mapping[str, Any]]) -> int:
         """Run it once for each row; how many rows of the table that touched."""
-        sql, values = statement.sql, statement.values
-        return (await self._raw.executemany(sql, [values(row) for row in rows])).rowcount
 
+    @abstractmethod
+    async def begin(self) -> None:
+        """A transaction that may write; what it reads, nobody changes meanwhile."""
+
+    @abstractmethod
     async def control(self, word: str) -> None:
-        """BEGIN IMMEDIATE, COMMIT, SAVEPOINT …"""
-        await self._raw.execute(word)
+        """COMMIT, ROLLBACK, SAVEPOINT …"""
 
-    async def close(self) -> None:
-        await self._raw.close()
+    @property
+    @abstractmethod
+    def broken(self) -> bool:
+        """Whether it is good for nothing any more; another is to be made."""
 
+    @abstractmethod
+    async def close(self) -> None: ...
 
-async def connect(database: str, pragmas: Sequence[str], busy_seconds: float) -> Connection:
-    """A connection of its own thread. Transactions are begun by hand: a deferred BEGIN that turns to writing
-    fails at once when somebody else writes, whatever the busy time-out."""
-    raw = await aiosqlite.connect(database, uri=True, isolation_level=None, timeout=busy_seconds)
-    raw.row_factory = sqlite3.Row
-    try:
-        for pragma in pragmas:
-            await raw.execute(f"PRAGMA {pragma}")
-    except BaseException:
-        await raw.close()  # its thread would keep the process from ending
-        raise
-    return Connection(raw)
+    async def one(self, statement: Prepared, given: Mapping[str, Any] | None = None) -> Row | None:
+        rows = await self.all(statement, given)
+        return rows[0] if rows else None
 
 
 class among(sa.ColumnElement[bool]):  # noqa: N801  # reads as SQL does: among(table.c.id, "ids")
@@ -102,17 +121,84 @@ class among(sa.ColumnElement[bool]):  # noqa: N801  # reads as SQL does: among(t
         self.list = sa.bindparam(name, type_=sa.Text())
 
 
+class each(sa.sql.functions.GenericFunction[Any]):  # noqa: N801  # a function of SQL
+    """The items of the list bound under `name`, a row each; `item` takes them apart."""
+
+    inherit_cache = True
+    type = sa.types.NullType()
+
+    def __init__(self, name: str) -> None:
+        super().__init__(sa.bindparam(name, type_=sa.Text()))
+
+
+class item(sa.ColumnElement[Any]):  # noqa: N801  # as above
+    """What stands at `place` of one of `each`'s rows, as text or as a whole number."""
+
+    inherit_cache = False
+
+    def __init__(self, row: sa.ColumnElement[Any], place: int, type_: sa.types.TypeEngine[Any]) -> None:
+        self.row = row
+        self.place = place
+        self.type = type_
+
+
+class greatest(sa.sql.functions.GenericFunction[Any]):  # noqa: N801  # as above
+    """The greatest of several values in one row."""
+
+    inherit_cache = True
+
+
+def listed(items: Collection[Any]) -> str:
+    """The value for `among` and `each`: a list of texts, or of tuples."""
+    return json.dumps(list(items))
+
+
 @compiles(among, "sqlite")
-def _among(element: among, compiler: SQLCompiler, **named: Any) -> str:
+def _among_sqlite(element: among, compiler: SQLCompiler, **named: Any) -> str:
     # Without the cast the list has no type, and SQLite then compares without the column's index.
-    columns = [compiler.process(column, **named) for column in element.columns]
-    bound = compiler.process(element.list, **named)
+    columns, bound = _parts(element, compiler, **named)
     if len(columns) == 1:
         return f"{columns[0]} IN (SELECT CAST(value AS TEXT) FROM json_each({bound}))"  # noqa: S608  # names and a question mark
     parts = ", ".join(f"CAST(json_extract(value, '$[{place}]') AS TEXT)" for place in range(len(columns)))
     return f"({', '.join(columns)}) IN (SELECT {parts} FROM json_each({bound}))"  # noqa: S608  # as above
 
 
-def listed(items: Collection[Any]) -> str:
-    """The value for `among`: a list of texts, or of tuples."""
-    return json.dumps(list(items))
+@compiles(among, "postgresql")
+def _among_postgresql(element: among, compiler: SQLCompiler, **named: Any) -> str:
+    columns, bound = _parts(element, compiler, **named)
+    if len(columns) == 1:
+        return f"{columns[0]} IN (SELECT json_array_elements_text(CAST({bound} AS json)))"  # as above
+    parts = ", ".join(f"value ->> {place}" for place in range(len(columns)))
+    return f"({', '.join(columns)}) IN (SELECT {parts} FROM json_array_elements(CAST({bound} AS json)))"  # noqa: S608  # as above
+
+
+def _parts(element: among, compiler: SQLCompiler, **named: Any) -> tuple[list[str], str]:
+    columns = [compiler.process(column, **named) for column in element.columns]
+    return columns, compiler.process(element.list, **named)
+
+
+@compiles(each, "sqlite")
+def _each_sqlite(element: each, compiler: SQLCompiler, **named: Any) -> str:
+    return f"json_each({compiler.process(element.clauses, **named)})"
+
+
+@compiles(each, "postgresql")
+def _each_postgresql(element: each, compiler: SQLCompiler, **named: Any) -> str:
+    return f"json_array_elements(CAST({compiler.process(element.clauses, **named)} AS json))"
+
+
+@compiles(item, "sqlite")
+def _item_sqlite(element: item, compiler: SQLCompiler, **named: Any) -> str:
+    row = compiler.process(element.row, **named)
+    return f"CAST(json_extract({row}, '$[{element.place}]') AS {element.type.compile(SQLITE)})"
+
+
+@compiles(item, "postgresql")
+def _item_postgresql(element: item, compiler: SQLCompiler, **named: Any) -> str:
+    row = compiler.process(element.row, **named)
+    return f"CAST({row} ->> {element.place} AS {element.type.compile(POSTGRESQL)})"
+
+
+@compiles(greatest, "sqlite")
+def _greatest_sqlite(element: greatest, compiler: SQLCompiler, **named: Any) -> str:
+    return f"max({compiler.process(element.clauses, **named)})"

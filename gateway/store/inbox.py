@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from gateway.contracts import Accepted
 from gateway.model import Event, Millis
-from gateway.store.driver import Connection, Prepared, among, listed
+from gateway.store.driver import Connection, Prepared, Row, among, insert, listed
 from gateway.store.schema import events, seen, word
 
 _ADD = Prepared(sa.insert(events))
@@ -173,7 +171,7 @@ def _row(event: Event) -> dict[str, Any]:
     }
 
 
-def _event(row: sqlite3.Row) -> Event:
+def _event(row: Row) -> Event:
     return Event(
         id=row["id"],
         source=row["source"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import fields as fields_of
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from gateway.model import Incident, Millis, Severity
-from gateway.store.driver import Connection, Prepared, among, listed
+from gateway.store.driver import Connection, Prepared, Row, among, listed
 from gateway.store.schema import LIVING, incidents
 
 _COLUMNS = [field.name for field in fields_of(Incident)]
@@ -95,7 +94,7 @@ class Incidents:
         return {(row["source"], row["fingerprint"]): incident_of(row) for row in rows}
 
 
-def incident_of(row: sqlite3.Row) -> Incident:
+def incident_of(row: Row) -> Incident:
     values = {name: row[name] for name in _COLUMNS}
     values["severity"] = Severity(values["severity"])
     values["worst"] = Severity(values["worst"])

@@ -22,17 +22,10 @@ _SCRIPTS = Path(__file__).parent / "migrations"
 
 
 def upgrade(path: Path, current: str) -> None:
-    """Bring the file at `path`, now at revision `current`, to the newest revision.
+    """Bring the SQLite file at `path`, now at revision `current`, to the newest revision.
 
     Raises TocsinError for a revision this version does not know: a newer program made it."""
-    settings = Config()
-    settings.set_main_option("script_location", str(_SCRIPTS))
-    try:
-        ScriptDirectory.from_config(settings).get_revision(current)
-    except CommandError:
-        raise TocsinError(
-            f"{path}: was written by a newer version of Tocsin (schema {current}); use that version, or a backup"
-        ) from None
+    known(current, str(path))
     backup = path.with_name(f"{path.name}.before-{current}")
     backup.unlink(missing_ok=True)
     with closing(sqlite3.connect(path)) as plain:
@@ -43,10 +36,33 @@ def upgrade(path: Path, current: str) -> None:
     sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     try:
         with engine.begin() as connection:
-            settings.attributes["connection"] = connection
-            command.upgrade(settings, "head")
+            step(connection, current, str(path))
     finally:
         engine.dispose()
+
+
+def step(connection: sa.Connection, current: str, name: str) -> None:
+    """Every step from revision `current` to the newest, in the transaction of `connection`. Raises as `known`."""
+    known(current, name)
+    settings = _settings()
+    settings.attributes["connection"] = connection
+    command.upgrade(settings, "head")
+
+
+def known(current: str, name: str) -> None:
+    """Raises TocsinError where the database `name` is at a revision that this version does not know."""
+    try:
+        ScriptDirectory.from_config(_settings()).get_revision(current)
+    except CommandError:
+        raise TocsinError(
+            f"{name}: was written by a newer version of Tocsin (schema {current}); use that version, or a backup"
+        ) from None
+
+
+def _settings() -> Config:
+    settings = Config()
+    settings.set_main_option("script_location", str(_SCRIPTS))
+    return settings
 
 
 def _no_implicit_transactions(connection: Any, _record: object) -> None:

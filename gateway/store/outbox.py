@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from gateway.contracts import Attempt, Settled
 from gateway.model import GATEWAY, Delivery, Millis, Reached, Severity
-from gateway.store.driver import Connection, Prepared, among, listed
+from gateway.store.driver import Connection, Prepared, Row, among, insert, listed
 from gateway.store.schema import attempts, deliveries, incidents, word
 
 MOST_UNSETTLED = 5
@@ -122,8 +120,9 @@ _ABANDON = Prepared(
     .values(state="failed", reason=sa.bindparam("why"))
 )
 # The gateway's own alerts count for nothing here: to tell of one that was not told would go round in circles.
+_OTHERS = sa.case((incidents.c.source != word(GATEWAY), 1), else_=0)
 _ORPHANS = Prepared(
-    sa.select(deliveries.c.channel, sa.func.sum(incidents.c.source != word(GATEWAY)).label("many"))
+    sa.select(deliveries.c.channel, sa.func.sum(_OTHERS).label("many"))
     .join(incidents, incidents.c.id == deliveries.c.incident_id)
     .where(_WAITS, sa.not_(among(deliveries.c.channel, "kept")))
     .group_by(deliveries.c.channel)
@@ -349,7 +348,7 @@ class Outbox:
         return [(row["channel"], row["state"], int(row["many"]), row["oldest"]) for row in rows]
 
 
-def delivery_of(row: sqlite3.Row) -> Delivery:
+def delivery_of(row: Row) -> Delivery:
     return Delivery(
         id=row["id"],
         incident=row["incident_id"],

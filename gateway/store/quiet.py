@@ -5,16 +5,14 @@ from __future__ import annotations
 
 import json
 import secrets
-import sqlite3
 from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from gateway.model import Millis, Override, Silence
-from gateway.store.driver import Connection, Prepared, among, listed
+from gateway.store.driver import Connection, Prepared, Row, among, insert, listed
 from gateway.store.schema import keys, marks, overrides, silences
 
 _IN_FORCE = sa.and_(silences.c.until > sa.bindparam("now"), silences.c.ended_at.is_(None))
@@ -100,6 +98,6 @@ class Quiet:
         return bytes.fromhex(row["value"]) if row else b""
 
 
-def _silence(row: sqlite3.Row) -> Silence:
+def _silence(row: Row) -> Silence:
     values: dict[str, Any] = dict(row)
     return Silence(**{**values, "match": json.loads(values["match"])})

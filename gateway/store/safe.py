@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Final, TypeVar
-
-from sqlalchemy.dialects.sqlite import insert
 
 from gateway.contracts import Accepted
 from gateway.model import Event, Millis
-from gateway.store import engine, inbox
+from gateway.store import inbox
 from gateway.store.changes import Changes
 from gateway.store.digests import Digests
-from gateway.store.driver import Connection, Prepared
+from gateway.store.driver import Connection, Prepared, insert
+from gateway.store.engines import engine_of, unavailable
 from gateway.store.inbox import Inbox
 from gateway.store.incidents import Incidents
 from gateway.store.outbox import Outbox
@@ -50,30 +47,24 @@ class Ledger:
 
 
 class Safe:
-    """The `contracts.Store` in one SQLite file. `open` it, run `writer.serve` and `writer.watch`, `close` it."""
+    """The `contracts.Store` in one database. `open` it, run `writer.serve` and `writer.watch`, `close` it."""
 
     def __init__(self, url: str) -> None:
-        self.path: Path = engine.real(engine.database_path(url))
-        self._lock = engine.Lock(self.path)
+        self.engine = engine_of(url)
         self._readers: list[Connection] = []
         self._reading = asyncio.Semaphore(READERS)
-        self.writer = Writer(lambda: engine.writing(self.path), inbox.accept, Ledger)
+        self.writer = Writer(self.engine, inbox.accept, Ledger)
 
     def open(self) -> None:
-        """Take the file and bring it to the newest schema. Raises TocsinError in one sentence; then nothing
+        """Take the database and bring it to the newest schema. Raises TocsinError in one sentence; then nothing
         was touched."""
-        self._lock.take()
-        try:
-            engine.prepare(self.path)
-        except BaseException:
-            self._lock.release()
-            raise
+        self.engine.open()
 
     async def close(self) -> None:
         readers, self._readers = self._readers, []
         for reader in readers:
             await reader.close()
-        self._lock.release()
+        self.engine.close()
 
     async def accept(self, event: Event, key: str | None, until: Millis) -> Accepted:
         return await self.writer.accept((event, key, until))
@@ -84,10 +75,16 @@ class Safe:
     async def read(self, work: Callable[[Ledger], Awaitable[T]]) -> T:
         try:
             async with self._reading:
-                reader = self._readers.pop() if self._readers else await engine.reading(self.path)
+                reader = self._readers.pop() if self._readers else await self.engine.reading()
                 try:
                     return await work(Ledger(reader))
                 finally:
-                    self._readers.append(reader)
-        except sqlite3.Error as error:
-            raise engine.unavailable(error) from None
+                    await self._put_back(reader)
+        except self.engine.faults.passing as error:
+            raise unavailable(error) from None
+
+    async def _put_back(self, reader: Connection) -> None:
+        if reader.broken:
+            await reader.close()
+        else:
+            self._readers.append(reader)

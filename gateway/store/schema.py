@@ -12,6 +12,9 @@ import sqlalchemy as sa
 HEAD = "0002"
 """The newest file in `migrations/versions`."""
 
+VERSION_TABLE = "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
+"""As Alembic would make it."""
+
 metadata = sa.MetaData()
 
 
@@ -272,7 +275,7 @@ digests = sa.Table(
     sa.Column("closed", sa.Boolean, nullable=False),
 )
 OPEN = digests.c.closed == sa.false()
-sa.Index("digests_key", digests.c.key, sqlite_where=digests.c.closed == sa.literal_column("0"), postgresql_where=OPEN)
+sa.Index("digests_key", digests.c.key, sqlite_where=OPEN, postgresql_where=OPEN)
 
 members = sa.Table(
     "members",

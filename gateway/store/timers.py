@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from gateway.model import Millis, Timer, TimerKind
-from gateway.store.driver import Connection, Prepared, among, listed
+from gateway.store.driver import Connection, Prepared, Row, among, insert, listed
 from gateway.store.schema import timers
 
 _NEW = insert(timers)
@@ -102,7 +100,7 @@ def _row(timer: Timer) -> dict[str, Any]:
     }
 
 
-def _timer(row: sqlite3.Row) -> Timer:
+def _timer(row: Row) -> Timer:
     return Timer(
         kind=row["kind"],
         subject=row["subject"],

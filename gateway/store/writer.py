@@ -1,14 +1,14 @@
-"""One task owns the one writing connection, and commits in groups.
+"""Who writes: each connection that does has one task of its own, and commits in groups.
 
 A request never holds a transaction: it leaves its work here and waits, so a client that vanishes can leave
 nothing open. Accepting goes before everything else: what waits to be accepted is committed first, hundreds
-of events in one transaction; then comes one group of other work.
+of events in one transaction; then comes one group of other work. An engine that many gateways share has a
+connection for each of the two: accepting never waits for the work of others.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,7 +18,7 @@ from gateway.contracts import Accepted
 from gateway.errors import StoreUnavailable
 from gateway.model import Event, Millis
 from gateway.store.driver import Connection
-from gateway.store.engine import unavailable
+from gateway.store.engines import Engine, unavailable
 from gateway.telemetry import logger
 
 log = logger()
@@ -28,36 +28,62 @@ MOST_WAITING = 20_000
 MOST_ACCEPTED_AT_ONCE = 512
 MOST_WORKS_AT_ONCE = 8
 STUCK_SECONDS = 5.0
-# What is wrong with the work itself, so that no waiting mends it; the driver raises the last three for a value
-# that it cannot bind. Every other sqlite3.Error (locked, full, broken) is the disk's and may pass.
-_UNFIT = (
-    sqlite3.IntegrityError,
-    sqlite3.InterfaceError,
-    sqlite3.ProgrammingError,
-    sqlite3.DataError,
-    OverflowError,
-    TypeError,
-    ValueError,
-)
+RECONNECT_SECONDS = 0.2
 
 Entry = tuple[Event, str | None, Millis]
 Accepting = Callable[[Connection, Sequence[Entry]], Awaitable[list[Accepted]]]
+Entries = deque[tuple[Entry, asyncio.Future[Accepted]]]
+Works = deque[tuple[Callable[[Any], Awaitable[Any]], asyncio.Future[Any]]]
+
+
+class Line:
+    """One connection that writes, and what waits for it. `since`: when the transaction under way began."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Connection]], queues: Sequence[deque[Any]]) -> None:
+        self.connect = connect
+        self.queues = queues
+        self.wake = asyncio.Event()
+        self.connection: Connection | None = None
+        self.under_way: list[asyncio.Future[Any]] = []
+        self.since: float | None = None
+
+    def open(self) -> Connection:
+        """The connection, within a transaction's work."""
+        if self.connection is None:
+            raise StoreUnavailable("there is no connection")
+        return self.connection
+
+    async def begin(self, futures: list[asyncio.Future[Any]]) -> None:
+        self.since, self.under_way = time.monotonic(), futures
+        await self.open().begin()
+
+    async def end(self, how: str) -> None:
+        await self.open().control(how)
+        self.since, self.under_way = None, []
+
+    async def close(self) -> None:
+        self.since, self.under_way = None, []
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            await connection.close()
+
+    def waiting(self) -> list[asyncio.Future[Any]]:
+        return [*self.under_way, *(future for queue in self.queues for _, future in queue)]
 
 
 class Writer:
     """`accept` and `run` may be called from any task of the loop; `serve` is the one that writes."""
 
-    def __init__(
-        self, connect: Callable[[], Awaitable[Connection]], accepting: Accepting, ledger: Callable[[Connection], Any]
-    ) -> None:
-        self._connect = connect
+    def __init__(self, engine: Engine, accepting: Accepting, ledger: Callable[[Connection], Any]) -> None:
+        self._faults = engine.faults
         self._accepting = accepting
         self._ledger = ledger
-        self._entries: deque[tuple[Entry, asyncio.Future[Accepted]]] = deque()
-        self._works: deque[tuple[Callable[[Any], Awaitable[Any]], asyncio.Future[Any]]] = deque()
-        self._wake = asyncio.Event()
-        self._under_way: list[asyncio.Future[Any]] = []
-        self._since: float | None = None
+        self._entries: Entries = deque()
+        self._works: Works = deque()
+        if engine.shared:
+            self._lines = [Line(engine.accepting, [self._entries]), Line(engine.writing, [self._works])]
+        else:
+            self._lines = [Line(engine.writing, [self._entries, self._works])]
         self.last_group = 0
 
     async def accept(self, entry: Entry) -> Accepted:
@@ -65,83 +91,113 @@ class Writer:
             raise StoreUnavailable("too many events wait to be stored")
         future: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
         self._entries.append((entry, future))
-        self._wake.set()
+        self._lines[0].wake.set()
         return await future
 
     async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._works.append((work, future))
-        self._wake.set()
+        self._lines[-1].wake.set()
         return await future
 
     async def serve(self) -> None:
         """Write until cancelled; what already waits is written first."""
-        connection = await self._connect()
         try:
-            while True:
-                await self._wake.wait()
-                self._wake.clear()
-                while self._entries or self._works:
-                    await self._accept_some(connection)
-                    await self._work_some(connection)
+            if len(self._lines) == 1:
+                await self._serve(self._lines[0])
+                return
+            async with asyncio.TaskGroup() as group:
+                for line in self._lines:
+                    group.create_task(self._serve(line))
         finally:
-            self._fail([*self._under_way, *self._waiting()], "the gateway is stopping")
-            self._since, self._under_way = None, []
-            await connection.close()
+            for line in self._lines:
+                self._fail(line.waiting(), "the gateway is stopping")
+                await line.close()
 
     async def watch(self) -> None:
         """Answer those who wait on a commit that does not return: a disk that hangs must not hang the senders."""
         while True:
             await asyncio.sleep(0.5)
-            if self._since is not None and time.monotonic() - self._since > STUCK_SECONDS:
-                self._fail([*self._under_way, *self._waiting()], "the disk does not answer")
+            for line in self._lines:
+                if line.since is not None and time.monotonic() - line.since > STUCK_SECONDS:
+                    self._fail(line.waiting(), "the database does not answer")
 
-    async def _accept_some(self, connection: Connection) -> None:
+    async def _serve(self, line: Line) -> None:
+        while True:
+            await line.wake.wait()
+            line.wake.clear()
+            while any(line.queues):
+                if not await self._connected(line):
+                    continue
+                if self._entries in line.queues:
+                    await self._accept_some(line)
+                if self._works in line.queues:
+                    await self._work_some(line)
+
+    async def _connected(self, line: Line) -> bool:
+        """Whether there is a connection; one that broke is made anew. Where none can be had, whoever waits is told."""
+        if line.connection is not None and not line.connection.broken:
+            return True
+        await line.close()
+        line.since = time.monotonic()
+        try:
+            line.connection = await line.connect()
+        except self._faults.passing as error:
+            fault = unavailable(error)
+            for future in line.waiting():
+                if not future.done():
+                    future.set_exception(fault)
+            log.warning("database not reached", reason=str(fault))
+            await asyncio.sleep(RECONNECT_SECONDS)
+        line.since = None
+        return line.connection is not None
+
+    async def _accept_some(self, line: Line) -> None:
         group = _take(self._entries, MOST_ACCEPTED_AT_ONCE)
         self.last_group = len(group)
         if group:
-            await self._accept(connection, group)
+            await self._accept(line, group)
 
-    async def _accept(self, connection: Connection, group: list[tuple[Entry, asyncio.Future[Accepted]]]) -> None:
+    async def _accept(self, line: Line, group: list[tuple[Entry, asyncio.Future[Accepted]]]) -> None:
         futures = [future for _, future in group]
         try:
-            await self._begin(connection, futures)
-            accepted = await self._accepting(connection, [entry for entry, _ in group])
-            await self._end(connection, "COMMIT")
-        except _UNFIT as fault:
-            await self._roll_back(connection)
-            await self._accept_apart(connection, group, fault)
+            await line.begin(futures)
+            accepted = await self._accepting(line.open(), [entry for entry, _ in group])
+            await line.end("COMMIT")
+        except self._faults.unfit as fault:
+            await self._roll_back(line)
+            await self._accept_apart(line, group, fault)
             return
-        except sqlite3.Error as error:
-            await self._abandon(connection, error, futures)
+        except self._faults.passing as error:
+            await self._abandon(line, error, futures)
             return
         for future, answer in zip(futures, accepted, strict=True):
             if not future.done():
                 future.set_result(answer)
 
     async def _accept_apart(
-        self, connection: Connection, group: list[tuple[Entry, asyncio.Future[Accepted]]], fault: Exception
+        self, line: Line, group: list[tuple[Entry, asyncio.Future[Accepted]]], fault: Exception
     ) -> None:
         """One of them cannot be stored at all: the others must not pay for it."""
         if len(group) > 1:
             for one in group:
-                await self._accept(connection, [one])
+                await self._accept(line, [one])
         elif not group[0][1].done():
             group[0][1].set_exception(fault)
 
-    async def _work_some(self, connection: Connection) -> None:
+    async def _work_some(self, line: Line) -> None:
         group = _take(self._works, MOST_WORKS_AT_ONCE)
         if not group:
             return
         futures = [future for _, future in group]
         outcomes: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
         try:
-            await self._begin(connection, futures)
+            await line.begin(futures)
             for work, future in group:
-                outcomes.append((future, *await self._one(connection, work, alone=len(group) == 1)))
-            await self._end(connection, "COMMIT")
-        except sqlite3.Error as error:
-            await self._abandon(connection, error, futures)
+                outcomes.append((future, *await self._one(line.open(), work, alone=len(group) == 1)))
+            await line.end("COMMIT")
+        except self._faults.passing as error:
+            await self._abandon(line, error, futures)
             return
         for future, result, fault in outcomes:
             if future.done():
@@ -161,37 +217,26 @@ class Writer:
         result: Any = outcome[0]
         if not isinstance(result, BaseException):
             return result, None
-        passing = isinstance(result, sqlite3.Error) and not isinstance(result, _UNFIT)
+        passing = isinstance(result, self._faults.passing) and not isinstance(result, self._faults.unfit)
         if alone and passing:
             raise result
         await connection.control("ROLLBACK" if alone else "ROLLBACK TO one")
         if alone:
-            await connection.control("BEGIN IMMEDIATE")
+            await connection.begin()
         return None, unavailable(result) if passing else result
 
-    async def _begin(self, connection: Connection, futures: list[asyncio.Future[Any]]) -> None:
-        self._since, self._under_way = time.monotonic(), futures
-        await connection.control("BEGIN IMMEDIATE")
-
-    async def _end(self, connection: Connection, how: str) -> None:
-        await connection.control(how)
-        self._since, self._under_way = None, []
-
-    async def _abandon(self, connection: Connection, error: sqlite3.Error, futures: list[asyncio.Future[Any]]) -> None:
-        await self._roll_back(connection)
+    async def _abandon(self, line: Line, error: Exception, futures: list[asyncio.Future[Any]]) -> None:
+        await self._roll_back(line)
         for future in futures:
             if not future.done():
                 future.set_exception(unavailable(error))
         log.warning("transaction failed", fault=str(error))
 
-    async def _roll_back(self, connection: Connection) -> None:
+    async def _roll_back(self, line: Line) -> None:
         try:
-            await self._end(connection, "ROLLBACK")
-        except sqlite3.Error:
-            self._since, self._under_way = None, []  # it never began, or the engine has rolled it back itself
-
-    def _waiting(self) -> list[asyncio.Future[Any]]:
-        return [*(future for _, future in self._entries), *(future for _, future in self._works)]
+            await line.end("ROLLBACK")
+        except self._faults.passing:
+            line.since, line.under_way = None, []  # it never began, or the engine has rolled it back itself
 
     @staticmethod
     def _fail(futures: Sequence[asyncio.Future[Any]], why: str) -> None:

@@ -1,9 +1,8 @@
-"""The store under test. Another engine joins by adding its way to open to `ENGINES`: the suite is the same for all."""
+"""The store under test: the suite is the same for both engines."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,10 +10,9 @@ import pytest
 from gateway.contracts import Store
 from tests.stage import running_store
 
-ENGINES: dict[str, Callable[[Path], AbstractAsyncContextManager[Store]]] = {"sqlite": running_store}
 
-
-@pytest.fixture(params=sorted(ENGINES))
+@pytest.fixture(params=["sqlite", "postgresql"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    async with ENGINES[request.param](tmp_path) as opened:
+    place = tmp_path if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    async with running_store(place) as opened:
         yield opened

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from gateway.errors import TocsinError
-from gateway.store import engine, migrate
+from gateway.store import migrate
+from gateway.store.engines import sqlite as engine
 from gateway.store.schema import HEAD
 
 SCRIPTS = Path(migrate.__file__).parent / "migrations"

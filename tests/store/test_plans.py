@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.store import changes, digests, engine, inbox, incidents, outbox, quiet, timers
-from gateway.store.driver import Prepared
+from gateway.store import changes, digests, inbox, incidents, outbox, quiet, timers
+from gateway.store.driver import SQLITE, Prepared
+from gateway.store.engines import sqlite as engine
 
 STATEMENTS = {
     f"{module.__name__.rpartition('.')[2]}.{name}": statement
@@ -38,7 +39,9 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plan(database: Path, statement: Prepared) -> list[str]:
     connection = sqlite3.connect(database)
     try:
-        rows = connection.execute(f"EXPLAIN QUERY PLAN {statement.sql}", statement.values({})).fetchall()
+        rows = connection.execute(
+            f"EXPLAIN QUERY PLAN {statement.on(SQLITE).sql}", statement.on(SQLITE).listed({})
+        ).fetchall()
     finally:
         connection.close()
     return [row[3] for row in rows]
@@ -49,7 +52,10 @@ def test_no_statement_reads_a_whole_table(database: Path, name: str) -> None:
     scans = [
         step
         for step in plan(database, STATEMENTS[name])
-        if step.startswith("SCAN") and "json_each" not in step and not step.startswith(("SCAN due", "SCAN (sub"))
+        if step.startswith("SCAN")
+        and "json_each" not in step
+        and "VIRTUAL TABLE" not in step
+        and not step.startswith(("SCAN due", "SCAN (sub"))
     ]
     assert all("_waiting" in step for step in scans), scans
 

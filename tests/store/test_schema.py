@@ -13,7 +13,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from gateway.store import migrate
-from gateway.store.engine import prepare
+from gateway.store.engines.sqlite import prepare
 from gateway.store.schema import HEAD
 
 

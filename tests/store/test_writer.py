@@ -27,7 +27,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Safe]:
 
 
 def count(store: Safe, table: str = "events") -> int:
-    with closing(sqlite3.connect(store.path)) as connection:
+    with closing(sqlite3.connect(store.engine.path)) as connection:
         return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608
 
 
@@ -115,7 +115,7 @@ class TestCancelling:
             outcomes = await asyncio.gather(*waiters, return_exceptions=True)
             assert not [one for one in outcomes if isinstance(one, StoreUnavailable)]
         assert await store.accept(an_event(), None, 0)
-        with closing(sqlite3.connect(store.path, timeout=0)) as other, other:
+        with closing(sqlite3.connect(store.engine.path, timeout=0)) as other, other:
             other.execute("BEGIN IMMEDIATE")  # locked, if a transaction had stayed open
 
     async def test_who_leaves_before_his_turn_is_not_served(self, store: Safe) -> None:
@@ -139,7 +139,7 @@ class TestCancelling:
 
 class TestTrouble:
     async def test_a_locked_file_is_a_503_and_passes(self, store: Safe, monkeypatch: pytest.MonkeyPatch) -> None:
-        with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+        with closing(sqlite3.connect(store.engine.path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             outcomes = await asyncio.gather(store.accept(an_event(), None, 0), store.write(add), return_exceptions=True)
             assert [type(outcome) for outcome in outcomes] == [StoreUnavailable, StoreUnavailable]
@@ -150,7 +150,7 @@ class TestTrouble:
         assert count(store) == 2
 
     async def test_a_file_that_is_read_meanwhile_can_be_written(self, store: Safe) -> None:
-        with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+        with closing(sqlite3.connect(store.engine.path, isolation_level=None)) as other:
             other.execute("BEGIN")
             other.execute("SELECT count(*) FROM events").fetchone()
             assert await store.accept(an_event(), None, 0)
@@ -180,12 +180,12 @@ class TestTrouble:
         async with running_store(tmp_path) as store:
             store.writer._accepting = accepting
             under_way = asyncio.ensure_future(store.accept(an_event(body=b"stuck"), None, 0))
-            await until(lambda: store.writer._since is not None)
+            await until(lambda: store.writer._lines[0].since is not None)
             behind = [asyncio.ensure_future(store.accept(an_event(), None, 0)), asyncio.ensure_future(store.write(add))]
             async with asyncio.timeout(3):
                 outcomes = await asyncio.gather(under_way, *behind, return_exceptions=True)
             assert [str(outcome) for outcome in outcomes] == [
-                "what was to be stored may not be: the disk does not answer"
+                "what was to be stored may not be: the database does not answer"
             ] * 3
             stuck.set()
             assert await store.write(add)
@@ -266,14 +266,14 @@ class TestTrouble:
             await store.write(full)
 
     async def test_reading_never_waits_for_the_writer(self, store: Safe) -> None:
-        with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+        with closing(sqlite3.connect(store.engine.path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             many = [store.read(lambda ledger: ledger.inbox.depth()) for _ in range(20)]
             async with asyncio.timeout(0.9):
                 assert await asyncio.gather(*many) == [(0, None)] * 20
 
     async def test_what_cannot_be_read_is_unavailable(self, store: Safe) -> None:
-        with closing(sqlite3.connect(store.path)) as other, other:
+        with closing(sqlite3.connect(store.engine.path)) as other, other:
             other.execute("DROP TABLE events")
         with pytest.raises(StoreUnavailable, match="no such table"):
             await store.read(lambda ledger: ledger.inbox.depth())

@@ -1,20 +1,24 @@
-"""The connections: where SQLite is told how to be safe. Every difference between engines stays in this room."""
+"""SQLite: one file, one process, one connection that writes."""
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from urllib.parse import quote
 
+import aiosqlite
 import sqlalchemy as sa
 
-from gateway.errors import StoreUnavailable, TocsinError
-from gateway.store.driver import Connection, connect
-from gateway.store.schema import HEAD, metadata
+from gateway.errors import TocsinError
+from gateway.store.driver import SQLITE, Connection, Prepared, Row
+from gateway.store.engines import Faults
+from gateway.store.schema import HEAD, VERSION_TABLE, metadata
 from gateway.telemetry import logger
 
 log = logger()
@@ -35,12 +39,12 @@ _READING = ("query_only = ON", "cache_size = -4000")
 
 
 def database_path(url: str) -> Path:
-    """The file a `sqlite:///…` URL names. Raises TocsinError for anything else this version cannot use."""
-    if url.startswith(("postgresql:", "postgres:")):
-        raise TocsinError("postgresql is not supported by this version; use sqlite:///tocsin.db")
+    """The file a `sqlite:///…` URL names. Raises TocsinError for anything else."""
     prefix = "sqlite:///"
     if not url.startswith(prefix) or len(url) == len(prefix) or ":memory:" in url:
-        raise TocsinError("the database must be named like sqlite:///tocsin.db or sqlite:////data/tocsin.db")
+        raise TocsinError(
+            "the database must be named like sqlite:///tocsin.db, sqlite:////data/tocsin.db or postgresql://user@host/name"
+        )
     return Path(url.removeprefix(prefix))
 
 
@@ -98,19 +102,102 @@ def prepare(path: Path) -> None:
         raise TocsinError(f"{path}: cannot be used as a database: {cause}") from None
 
 
-async def writing(path: Path) -> Connection:
-    """The one connection that writes."""
-    return await connect(_address(path), _WRITING, BUSY_SECONDS)
+class File(Connection):
+    """One connection to the file; every call is one hop to its thread."""
+
+    broken = False
+
+    def __init__(self, raw: aiosqlite.Connection) -> None:
+        self._raw = raw
+
+    async def all(self, statement: Prepared, given: Mapping[str, Any] | None = None) -> list[Row]:
+        compiled = statement.on(SQLITE)
+        return list(await self._raw.execute_fetchall(compiled.sql, compiled.listed(given or {})))
+
+    async def run(self, statement: Prepared, given: Mapping[str, Any] | None = None) -> int:
+        compiled = statement.on(SQLITE)
+        return (await self._raw.execute(compiled.sql, compiled.listed(given or {}))).rowcount
+
+    async def many(self, statement: Prepared, rows: Iterable[Mapping[str, Any]]) -> int:
+        compiled = statement.on(SQLITE)
+        listed = compiled.listed
+        return (await self._raw.executemany(compiled.sql, [listed(row) for row in rows])).rowcount
+
+    async def begin(self) -> None:
+        # A deferred BEGIN that turns to writing fails at once when somebody else writes, whatever the busy time-out.
+        await self._raw.execute("BEGIN IMMEDIATE")
+
+    async def control(self, word: str) -> None:
+        await self._raw.execute(word)
+
+    async def close(self) -> None:
+        await self._raw.close()
 
 
-async def reading(path: Path) -> Connection:
-    """A read-only connection, which can neither write nor checkpoint."""
-    return await connect(f"{_address(path)}?mode=ro", _READING, BUSY_SECONDS)
+class SQLite:
+    """See `engines.Engine`."""
+
+    shared = False
+    told_clock = None
+    # The driver raises the last three for a value that it cannot bind.
+    faults = Faults(
+        passing=(sqlite3.Error,),
+        unfit=(
+            sqlite3.IntegrityError,
+            sqlite3.InterfaceError,
+            sqlite3.ProgrammingError,
+            sqlite3.DataError,
+            OverflowError,
+            TypeError,
+            ValueError,
+        ),
+    )
+
+    def __init__(self, path: Path) -> None:
+        self.path = real(path)
+        self._lock = Lock(self.path)
+
+    def open(self) -> None:
+        self._lock.take()
+        try:
+            prepare(self.path)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def close(self) -> None:
+        self._lock.release()
+
+    async def accepting(self) -> Connection:
+        """The one that writes: there is no other."""
+        return await self.writing()
+
+    async def writing(self) -> Connection:
+        return await _connect(_address(self.path), _WRITING)
+
+    async def reading(self) -> Connection:
+        """It can neither write nor checkpoint."""
+        return await _connect(f"{_address(self.path)}?mode=ro", _READING)
+
+    def hint(self, topics: Sequence[str]) -> None:
+        """Nobody else is there."""
+
+    async def listen(self, _heard: Callable[[frozenset[str]], None]) -> None:
+        """Nobody else is there."""
+        await asyncio.Event().wait()
 
 
-def unavailable(error: BaseException) -> StoreUnavailable:
-    """What the driver said, in one line without the statement or its values."""
-    return StoreUnavailable(f"the database cannot be written now: {error}")
+async def _connect(database: str, pragmas: Sequence[str]) -> File:
+    """A connection with a thread of its own. Transactions are begun by hand."""
+    raw = await aiosqlite.connect(database, uri=True, isolation_level=None, timeout=BUSY_SECONDS)
+    raw.row_factory = sqlite3.Row
+    try:
+        for pragma in pragmas:
+            await raw.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        await raw.close()  # its thread would keep the process from ending
+        raise
+    return File(raw)
 
 
 def _revision(path: Path) -> str | None:
@@ -144,7 +231,7 @@ def _create(path: Path) -> None:
             connection.exec_driver_sql("PRAGMA journal_mode = WAL")
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             metadata.create_all(connection, checkfirst=False)
-            connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+            connection.exec_driver_sql(VERSION_TABLE)
             connection.execute(sa.text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
             connection.exec_driver_sql("COMMIT")
     finally:

@@ -1,0 +1,74 @@
+"""The two engines. How each is reached, made safe and locked is a file of its own here, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.errors import StoreUnavailable, TocsinError
+from gateway.model import Millis
+from gateway.store.driver import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What its driver raises. `passing`: the engine's own, which may pass (locked, full, gone, broken). `unfit`, asked
+    first: what is wrong with the work itself, so that no waiting mends it."""
+
+    passing: tuple[type[Exception], ...]
+    unfit: tuple[type[Exception], ...]
+
+
+class Engine(Protocol):
+    """`shared`: other gateways may use the database at the same time. `told_clock`: the database's clock as each
+    transaction learns it; None where the machine's own is meant."""
+
+    faults: Faults
+    shared: bool
+
+    @property
+    def told_clock(self) -> Callable[[], Millis] | None: ...
+
+    def open(self) -> None:
+        """Bring the database to the newest schema, for this process. Raises TocsinError in one sentence; then nothing
+        was touched."""
+
+    def close(self) -> None:
+        """Let others have it."""
+
+    async def accepting(self) -> Connection:
+        """A connection that stores what comes in."""
+
+    async def writing(self) -> Connection:
+        """A connection for all other work: what it does in a transaction, nobody does beside it."""
+
+    async def reading(self) -> Connection:
+        """A connection that can only read."""
+
+    def hint(self, topics: Sequence[str]) -> None:
+        """Let the other gateways know, soon, that there is something to look at: names of channels, or `events`. They
+        find it without the hint as well, a little later."""
+
+    async def listen(self, _heard: Callable[[frozenset[str]], None]) -> None:
+        """Say what others hint at, until cancelled; returns where hints cannot be heard. Raises what it likes."""
+
+
+def engine_of(url: str) -> Engine:
+    """The engine that a URL names. Raises TocsinError for one that names none."""
+    if url.startswith(("postgresql:", "postgres:")):
+        from gateway.store.engines.postgresql import PostgreSQL  # its driver costs 60 ms
+
+        return PostgreSQL(url)
+    from gateway.store.engines.sqlite import SQLite, database_path
+
+    return SQLite(database_path(url))
+
+
+def unavailable(error: BaseException) -> StoreUnavailable:
+    """What the driver said, in one line without the statement or its values."""
+    said = " ".join(str(error).split())
+    return StoreUnavailable(f"the database cannot be written now: {said or type(error).__name__}")
+
+
+__all__ = ["Engine", "Faults", "TocsinError", "engine_of", "unavailable"]
