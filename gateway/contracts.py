@@ -28,6 +28,7 @@ from gateway.model import (
     Reached,
     Receipt,
     Ref,
+    Replica,
     Silence,
     Timer,
     TimerKind,
@@ -468,6 +469,27 @@ class Digests(Protocol):
         """When the messages after an instant rang, oldest first, and whether each was over the plain budget."""
 
 
+class Shared(Protocol):
+    """What several gateways on one database must know of each other."""
+
+    async def lane(self, channel: str) -> tuple[list[Millis], Millis]:
+        """When its newest messages started, all gateways' together, and until when its vendor wants it to rest."""
+
+    async def set_lane(self, channel: str, starts: Sequence[Millis], rest_until: Millis) -> None: ...
+
+    async def seen(self, replica: Replica) -> None:
+        """It lives."""
+
+    async def leave(self, id_: str) -> None:
+        """It has stopped in good order."""
+
+    async def forget(self, before: Millis) -> int:
+        """Drop those that were not seen since. How many."""
+
+    async def replicas(self) -> list[Replica]:
+        """Who is there, those first that started first."""
+
+
 class Outbox(Protocol):
     async def of(self, incidents: Collection[str]) -> dict[str, list[Delivery]]:
         """The deliveries of these incidents."""
@@ -481,6 +503,9 @@ class Outbox(Protocol):
 
     async def settle(self, settled: Sequence[Settled]) -> list[str]:
         """Write what became of claims and log the attempts. Ids of those whose token no longer held."""
+
+    async def renew(self, held: Collection[tuple[str, int]], until: Millis) -> None:
+        """Hold claims for longer, (id, token) each: those whose token holds no more are another's now."""
 
     async def release(self, ids: Collection[str]) -> None:
         """Give claims back as if they had not been taken: the lane is stopping."""
@@ -540,9 +565,20 @@ class Ledger(Protocol):
     @property
     def digests(self) -> Digests: ...
 
+    @property
+    def shared(self) -> Shared: ...
+
 
 class Store(Protocol):
-    """Durable state. What `accept` and `write` returned from is on disk."""
+    """Durable state. What `accept` and `write` returned from is on disk. `tick`: seconds after which to look whether
+    another gateway has left something to do."""
+
+    @property
+    def tick(self) -> float: ...
+
+    @property
+    def shared(self) -> bool:
+        """Whether other gateways may use the same database."""
 
     async def accept(self, event: Event, key: str | None, until: Millis) -> Accepted:
         """Store the event and burn its key until then, many requests in one commit.

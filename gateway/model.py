@@ -308,6 +308,20 @@ class Timer:
 
 
 @dataclass(frozen=True, slots=True)
+class Replica:
+    """One gateway of those that share a database. `name`: its host and port; `configuration`: the hash of the file in
+    force there, `refused` whether a newer one was refused."""
+
+    id: str
+    name: str
+    version: str
+    configuration: str
+    refused: bool
+    started_at: Millis
+    seen_at: Millis
+
+
+@dataclass(frozen=True, slots=True)
 class Digest:
     """One conversation about many incidents: those alike by a route's `group_by`, or those that a channel's storm
     budget left over. Its deliveries stand where an incident's would.

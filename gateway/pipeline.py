@@ -45,9 +45,9 @@ from gateway.rules import digesting, links, own, wording
 from gateway.rules.deciding import Rules
 from gateway.settling import Claim, Outlet, Said, Settling
 from gateway.telemetry import logger
-from gateway.turning import LEASE_BEYOND_PATIENCE, Turn, Turning
+from gateway.turning import FINE, LEASE, Condition, Turn, Turning
 
-__all__ = ["LEASE_BEYOND_PATIENCE", "Pipeline", "Processed", "Turn", "fit"]
+__all__ = ["FINE", "LEASE", "Condition", "Pipeline", "Processed", "Turn", "fit"]
 
 log = logger()
 
@@ -128,21 +128,17 @@ class Pipeline:
         outlet: Outlet,
         said: Sequence[Said],
         most: int,
-        *,
-        recovered: bool = False,
-        struggling: str = "",
-        ringing: int = 0,
+        condition: Condition = FINE,
     ) -> Turn:
         """One transaction for one lane: settle what was said, then claim what is due, at most so many.
 
-        `recovered`: the vendor answers again, so nobody need wait in backoff. `struggling`: why nothing has got
-        through for a while. `ringing`: how many messages are under way. Raises StoreUnavailable."""
+        Raises StoreUnavailable."""
 
         async def work(ledger: Ledger) -> Turn:
             now = self.now()
-            settling = Settling(outlet, self.rules, now, self.new_id, self.dice, struggling)
-            turning = Turning(outlet, self.rules, now, self.new_id, ringing)
-            turn = await turning.turn(ledger, settling, said, most, recovered=recovered)
+            settling = Settling(outlet, self.rules, now, self.new_id, self.dice, condition.struggling)
+            turning = Turning(outlet, self.rules, now, self.new_id, condition, shared=self.store.shared)
+            turn = await turning.turn(ledger, settling, said, most)
             return replace(turn, woken=frozenset(settling.woken))
 
         turn = await self.store.write(work)

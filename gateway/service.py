@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+import socket
 from collections import deque
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
@@ -15,7 +16,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway import config, rehearsing, removed, workers
+from gateway import __version__, config, rehearsing, removed, workers
 from gateway.answering import LINKS
 from gateway.clock import Steady, new_id, now_ms
 from gateway.config import ChannelEntry, Configuration
@@ -23,16 +24,17 @@ from gateway.config.watch import Watch
 from gateway.contracts import Announcer, Channel, Listener
 from gateway.errors import BadConfiguration, StoreUnavailable
 from gateway.explaining import surroundings_of, voice_of
-from gateway.model import GATEWAY, Event, Json, Millis, Receipt, Ref, Sent
-from gateway.pipeline import LEASE_BEYOND_PATIENCE, Pipeline
+from gateway.model import GATEWAY, Event, Json, Millis, Receipt, Ref, Replica, Sent
+from gateway.pipeline import LEASE, Pipeline
 from gateway.plugins import adapters
 from gateway.rules import own, wording
 from gateway.rules.deciding import Rules
 from gateway.rules.folding import MOST_LIVING
 from gateway.rules.retry import LONGEST, RetryPolicy
 from gateway.settling import Outlet
-from gateway.store.safe import Ledger, Safe
+from gateway.store.safe import EVENTS, Ledger, Safe
 from gateway.telemetry import (
+    CONFIGURATIONS,
     INBOX_DEPTH,
     INBOX_OLDEST,
     INCIDENTS,
@@ -40,6 +42,7 @@ from gateway.telemetry import (
     OUTBOX_DEPTH,
     OUTBOX_OLDEST,
     RELOADS,
+    REPLICAS,
     logger,
 )
 from gateway.web.app import Face
@@ -52,6 +55,8 @@ CLOSE_SECONDS = 1.0
 TIDY_SECONDS = 5.0
 SECOND_LOOK_SECONDS = 0.7
 CLOCK_SLACK: Millis = 60_000
+ABSENT_AFTER: Millis = 15_000
+GONE_AFTER: Millis = 600_000
 PRESSED_BY = 6
 """Events in one commit from which on senders are taken to be queueing."""
 
@@ -79,17 +84,16 @@ class Service:
         self._entries: dict[str, tuple[ChannelEntry, str]] = {}
         self._channels: dict[str, Channel] = {}
         self._ending: set[asyncio.Task[None]] = set()
-        self._longest_lease: Millis = 0
         self._returning = False
         self._untold: deque[Event] = deque()
         self._telling = asyncio.Lock()
         self.fault = ""
         self._clock = Steady()
+        self._id = new_id()
         self._changed = asyncio.Event()
         self.store = Safe(options.database)
-        self.pipeline = Pipeline(
-            self.store, adapters(), Rules(configuration.routing), self._clock, new_id, random.random
-        )
+        now = self.store.engine.told_clock or self._clock
+        self.pipeline = Pipeline(self.store, adapters(), Rules(configuration.routing), now, new_id, random.random)
         self.pipeline.woken = self._wake
         self.pipeline.agrees = self._agrees
         self.house = House(
@@ -117,11 +121,13 @@ class Service:
     async def start(self) -> None:
         self._store_crew.start("writer", self.store.writer.serve)
         self._store_crew.start("writer watch", self.store.writer.watch)
+        self._store_crew.start("hints", self._listen)
         await self.store.write(self._begin)
         await self._apply(self.house.configuration)
         self._crew.start("process", self._process)
         self._crew.start("timers", self._ring)
-        self._crew.start("clock", self._follow_clock)
+        if self.store.engine.told_clock is None:
+            self._crew.start("clock", self._follow_clock)
         self._crew.start("tidy", self._tidy)
         self._crew.start("configuration", self._follow)
         gc.collect()
@@ -129,8 +135,10 @@ class Service:
         gc.set_threshold(50_000, 20, 50)
 
     async def _begin(self, ledger: Ledger) -> None:
-        """Nobody lives who held a lease, and the configuration that we start with is a good one."""
-        await ledger.outbox.release_all()
+        """Nobody lives who held a lease, but other gateways on a database that we share; and the configuration that we
+        start with is a good one."""
+        if not self.store.shared:
+            await ledger.outbox.release_all()
         self.pipeline.link_key = self.house.link_key = await ledger.quiet.key("links")
         if await ledger.incidents.living({(GATEWAY, own.CONFIGURATION)}):
             await ledger.inbox.add(own.configuration_taken(new_id(), self.pipeline.now()))
@@ -142,6 +150,9 @@ class Service:
             await self._crew.stop(name)
         lanes = (_end(lane, self._channels[name]) for name, lane in self._lanes.items())
         await asyncio.gather(*lanes, *self._ending, return_exceptions=True)
+        with suppress(StoreUnavailable):
+            await self.store.write(lambda ledger: ledger.shared.leave(self._id))
+        await self._store_crew.stop("hints")
         await self._store_crew.stop("writer watch")
         await self._store_crew.stop("writer")
         await self.store.close()
@@ -192,6 +203,18 @@ class Service:
 
     def _wake(self, channels: frozenset[str]) -> None:
         workers.wake_lanes(self._lanes, channels)
+        if channels:
+            self.store.engine.hint(sorted(channels))
+
+    async def _listen(self) -> None:
+        await self.store.engine.listen(self._hinted)
+
+    def _hinted(self, topics: frozenset[str]) -> None:
+        """Another gateway has something to do, or has made something to do."""
+        workers.wake_lanes(self._lanes, frozenset(self._lanes) if "*" in topics else topics)
+        self.pipeline.rings.set()
+        if topics & {EVENTS, "*"}:
+            self.pipeline.arrived.set()
 
     async def _apply(self, configuration: Configuration) -> None:
         """Make a good configuration the one in force: at once for deciding, lane by lane for telling."""
@@ -255,10 +278,9 @@ class Service:
             budget=settings.max_messages,
             listens=bool(public_url) and (getattr(channel, "listens", False) or getattr(channel, "links", False)),
             links=getattr(channel, "links", False),
+            paces=channel.paces if settings.pace is None else settings.pace,
         )
-        # It never falls: a lane that was closed may still be sending under the longer one.
-        self._longest_lease = max(self._longest_lease, outlet.patience + LEASE_BEYOND_PATIENCE)
-        lane = workers.Lane(self.pipeline, outlet, channel.paces if settings.pace is None else settings.pace)
+        lane = workers.Lane(self.pipeline, outlet)
         name = f"lane {entry.name}"
         self._lanes[entry.name] = lane
         self._crew.start(name, lambda: lane.serve(lambda: self._crew.beat(name)))
@@ -372,11 +394,25 @@ class Service:
 
     async def _sweep(self, ledger: Ledger) -> None:
         now = self.pipeline.now()
-        freed = await ledger.outbox.unstrand(now + LONGEST + CLOCK_SLACK, now + self._longest_lease + CLOCK_SLACK)
+        freed = await ledger.outbox.unstrand(now + LONGEST + CLOCK_SLACK, now + LEASE + CLOCK_SLACK)
         if freed:
             log.warning("deliveries unstranded", count=freed, reason="the clock was put back")
         await ledger.inbox.forget_keys(now)
+        await ledger.shared.seen(self._replica(now))
+        await ledger.shared.forget(now - GONE_AFTER)
         await removed.abandon(ledger, self._known(), now)  # a resolve goes to whoever heard: his channel may be gone
+
+    def _replica(self, now: Millis) -> Replica:
+        house = self.house
+        return Replica(
+            id=self._id,
+            name=f"{socket.gethostname()}:{self._options.port}",
+            version=__version__,
+            configuration=house.configuration.hash,
+            refused=house.refused is not None,
+            started_at=house.started_at,
+            seen_at=now,
+        )
 
     async def _measure(self, ledger: Ledger) -> None:
         """The gauges, and which sources have too many living incidents."""
@@ -389,6 +425,9 @@ class Service:
         for source, count in living.items():
             INCIDENTS.labels(source).set(count)
         self.pipeline.crowded = frozenset(source for source, count in living.items() if count >= MOST_LIVING)
+        self.house.replicas = [one for one in await ledger.shared.replicas() if one.seen_at > now - ABSENT_AFTER]
+        REPLICAS.set(len(self.house.replicas))
+        CONFIGURATIONS.set(len({one.configuration for one in self.house.replicas}))
         for gauge in (OUTBOX_DEPTH, OUTBOX_OLDEST, OUTBOX_DEAD):
             gauge.clear()
         for channel, state, count, since in await ledger.outbox.depths():

@@ -38,8 +38,8 @@ MOST_CRASHES = 5
 @dataclass(frozen=True, slots=True)
 class Outlet:
     """A channel as the pipeline uses it. `patience` bounds one send as a whole, all its calls together. `budget`: its
-    storm budget. `listens`: whoever reads a message there can act on it at once; by `links` where
-    that is all they can follow."""
+    storm budget. `paces`: how fast it may speak. `listens`: whoever reads a message there can act on it at once; by
+    `links` where that is all they can follow."""
 
     name: str
     channel: Channel
@@ -50,6 +50,7 @@ class Outlet:
     budget: Rate | None = None
     listens: bool = False
     links: bool = False
+    paces: tuple[Rate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

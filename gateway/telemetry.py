@@ -92,6 +92,10 @@ OUTBOX_OLDEST = Gauge(
 )
 OUTBOX_DEAD = Gauge("tocsin_outbox_failed", "Dead letters", ["channel"], registry=REGISTRY)
 INCIDENTS = Gauge("tocsin_incidents_living", "Incidents open or acknowledged", ["source"], registry=REGISTRY)
+REPLICAS = Gauge("tocsin_replicas", "Gateways on this database", registry=REGISTRY)
+CONFIGURATIONS = Gauge(
+    "tocsin_replica_configurations", "Different configurations among them: 1 where all agree", registry=REGISTRY
+)
 BEATS = Gauge("tocsin_task_beat_seconds", "Unix time of a task's last beat", ["task"], registry=REGISTRY)
 RESTARTS = Counter("tocsin_task_restarts", "Background tasks restarted after a fault", ["task"], registry=REGISTRY)
 RELOADS = Counter("tocsin_configuration_reloads", "Saved configurations, by outcome", ["outcome"], registry=REGISTRY)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from gateway.contracts import Attempt, Ledger
 from gateway.model import Delivery, Digest, Millis, Severity
 from gateway.rules.budget import Budget, Room, may_grow, room
 from gateway.rules.deciding import Rules
 from gateway.rules.digesting import face
+from gateway.rules.pace import Pacer
 from gateway.rules.quieting import digest_due
+from gateway.rules.retry import HOUR
 from gateway.settling import Claim, Outlet, Said, Settling
 from gateway.telemetry import HELD, logger
 
 log = logger()
 
-LEASE_BEYOND_PATIENCE: Millis = 30_000
+LEASE: Millis = 30_000
+"""How long a claim is held without a word of its holder; while it is being sent, it is renewed."""
 ABSORBED_AT_ONCE = 500
 NAMED = 10
 """Incidents that a digest's message names."""
@@ -35,31 +39,67 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """How a lane is doing. `recovered`: its vendor answers again, so nobody need wait in backoff. `struggling`: why
+    nothing has got through for a while. `ringing`: how many messages are under way. `asked_until`: when the vendor's
+    wish to be let alone ends. `held`: what is being sent, to be held for longer."""
+
+    recovered: bool = False
+    struggling: str = ""
+    ringing: int = 0
+    asked_until: Millis = 0
+    held: tuple[Claim, ...] = ()
+
+
+FINE: Final = Condition()
+
+
+@dataclass(frozen=True, slots=True)
 class Turning:
-    """The tools of one turn. `ringing`: messages under way that are not settled yet."""
+    """The tools of one turn. `shared`: other gateways send over the same channel."""
 
     outlet: Outlet
     rules: Rules
     now: Millis
     new_id: Callable[[], str]
-    ringing: int = 0
+    condition: Condition = FINE
+    shared: bool = False
 
-    async def turn(
-        self, ledger: Ledger, settling: Settling, said: Sequence[Said], most: int, *, recovered: bool
-    ) -> Turn:
+    async def turn(self, ledger: Ledger, settling: Settling, said: Sequence[Said], most: int) -> Turn:
+        if self.condition.held:
+            held = [(one.delivery.id, one.delivery.token) for one in self.condition.held]
+            await ledger.outbox.renew(held, self.now + LEASE)
         if said:
             await settling.settle(ledger, said)
-        if recovered:
+        if self.condition.recovered:
             await ledger.outbox.wake(self.outlet.name)
         left = await self._keep_budget(ledger) if self.outlet.budget is not None else None
+        pacer = Pacer(self.outlet.paces)
+        rests, rest_until = await self._together(ledger, pacer) if self.shared else (0, 0)
         if not most:
             return Turn()
-        lease = self.outlet.patience + LEASE_BEYOND_PATIENCE
+        if rests:
+            return Turn(next_due=self.now + rests)
         allowed = most if left is None else min(most, left.plain or 1)
-        claimed = await ledger.outbox.claim(self.outlet.name, self.now, lease, allowed)
+        claimed = await ledger.outbox.claim(self.outlet.name, self.now, LEASE, allowed)
         if not claimed:
             return Turn(next_due=await ledger.outbox.next_due(self.outlet.name))
+        if self.shared and self.outlet.paces:
+            for _ in claimed:
+                pacer.spent(self.now)
+            await ledger.shared.set_lane(self.outlet.name, pacer.starts(), rest_until)
         return Turn(await self._claims(ledger, settling, claimed, left))
+
+    async def _together(self, ledger: Ledger, pacer: Pacer) -> tuple[Millis, Millis]:
+        """How long all gateways must let the channel rest: for its pace, or because its vendor asked one of them. And
+        until when the vendor asked."""
+        starts, rest_until = await ledger.shared.lane(self.outlet.name)
+        pacer.recall(starts)
+        if self.condition.asked_until > rest_until:
+            await ledger.shared.set_lane(self.outlet.name, starts, self.condition.asked_until)
+        asked = max(rest_until, self.condition.asked_until)
+        resting = asked - self.now
+        return max(pacer.wait(self.now), resting if resting <= HOUR else 0, 0), asked
 
     async def _claims(
         self, ledger: Ledger, settling: Settling, claimed: Sequence[Delivery], left: Room | None
@@ -99,7 +139,7 @@ class Turning:
         if budget is None or self.outlet.channel.edits or not grows:
             return True
         spent = await ledger.digests.spent(name, self.now - budget.window)
-        if not spent or may_grow(budget, spent, self.ringing, digest.worst):
+        if not spent or may_grow(budget, spent, self.condition.ringing, digest.worst):
             return True
         await ledger.outbox.release([delivery.id])
         await ledger.outbox.promise([replace(delivery, due_at=spent[0][0] + budget.window)], [])
@@ -126,7 +166,7 @@ class Turning:
         summary = (await ledger.digests.open_by_key([_key(name)])).get(_key(name))
         if summary is not None and self.now - summary.opened_at > budget.window and summary.open == 0:
             summary = None
-        left = room(budget, spent, self.ringing, summary.worst if summary is not None else None)
+        left = room(budget, spent, self.condition.ringing, summary.worst if summary is not None else None)
         if left.plain:
             return left
         held = await ledger.outbox.held(name, self.now, ABSORBED_AT_ONCE, urgent=not left.extra, heard_too=not edits)

@@ -14,9 +14,8 @@ from typing import Any
 
 from gateway.clock import Steady
 from gateway.errors import StoreUnavailable
-from gateway.fields import Rate
 from gateway.model import Millis, Sent
-from gateway.pipeline import Pipeline, Turn
+from gateway.pipeline import Condition, Pipeline, Turn
 from gateway.rules import retry
 from gateway.rules.pace import Pacer
 from gateway.settling import Claim, Outlet, Said
@@ -32,6 +31,8 @@ BATCH = 64
 BATCH_UNDER_PRESSURE = 24
 REST_UNDER_PRESSURE = 12.0
 """While senders queue, deciding rests this many times as long as it worked: accepting goes first."""
+RENEW_SECONDS = 5.0
+"""A sixth of the lease: several may fail before it ends."""
 RUNG_AT_ONCE = 100
 RING_SECONDS = 0.5
 CLOCK_SECONDS = 0.5
@@ -95,7 +96,7 @@ async def process(
             continue
         wake(done.channels)
         if not done.events:
-            await _event(pipeline.arrived, TICK_SECONDS)
+            await _event(pipeline.arrived, pipeline.store.tick)
         elif hurried:
             await asyncio.sleep((time.monotonic() - started) * REST_UNDER_PRESSURE)
 
@@ -145,11 +146,12 @@ async def follow_clock(pipeline: Pipeline, clock: Steady, beat: Callable[[], Non
 class Lane:
     """One channel's way out: its own pace, its own width, its own troubles. It delays no other."""
 
-    def __init__(self, pipeline: Pipeline, outlet: Outlet, paces: tuple[Rate, ...]) -> None:
+    def __init__(self, pipeline: Pipeline, outlet: Outlet) -> None:
         self.outlet = outlet
         self._pipeline = pipeline
-        self._paced = bool(paces)
-        self._pacer = Pacer(paces)
+        self._paced = bool(outlet.paces)
+        self._pacer = Pacer(outlet.paces)
+        self._renewed_at = 0.0
         self._health = retry.Lane()
         self._failing_since: Millis | None = None
         self._recovered = False
@@ -172,7 +174,7 @@ class Lane:
                 wait = 1.0
                 self._wake.clear()
             if wait > 0:
-                await _event(self._wake, min(wait, TICK_SECONDS))
+                await _event(self._wake, min(wait, self._pipeline.store.tick))
 
     async def drain(self, seconds: float) -> None:
         """Take nothing new, let what is being sent end, write down what was said, give the rest back."""
@@ -196,7 +198,8 @@ class Lane:
         now = self._pipeline.now()
         most, wait = self._room(now)
         said, self._said = self._said, []
-        if not most and not said:
+        held = self._held()
+        if not most and not said and not held:
             return wait
         recovered, self._recovered = self._recovered, False
         turning = asyncio.ensure_future(
@@ -204,9 +207,13 @@ class Lane:
                 self.outlet,
                 said,
                 most,
-                recovered=recovered,
-                struggling=self._struggling(said, now),
-                ringing=len(self._sending),
+                Condition(
+                    recovered=recovered,
+                    struggling=self._struggling(said, now),
+                    ringing=len(self._sending),
+                    asked_until=self._health.asked_until,
+                    held=held,
+                ),
             )
         )
         self._turning = turning, said
@@ -233,6 +240,16 @@ class Lane:
         if turn.claims:
             return 1.0
         return wait if turn.next_due is None else max((turn.next_due - self._pipeline.now()) / 1000, 0.01)
+
+    def _held(self) -> tuple[Claim, ...]:
+        """What is being sent, when it is time to hold it for longer."""
+        now = time.monotonic()
+        if not self._sending:
+            self._renewed_at = now
+        if now - self._renewed_at < RENEW_SECONDS:
+            return ()
+        self._renewed_at = now
+        return tuple(self._sending.values())
 
     def _renewed(self, claim: Claim) -> bool:
         """A clock that jumped has ended the lease of what is being sent still, or was just said: it is not sent

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import psycopg
 
 ROOT = Path(__file__).parent.parent
 TOKEN = "t0ken-of-scripts"
@@ -33,13 +34,15 @@ def free_port() -> int:
 
 
 class Gateway:
-    """A gateway on one database and one port, started as often as a test likes."""
+    """A gateway on one database (its own file, or what `url` names) and one port, started as often as a test likes."""
 
-    def __init__(self, folder: Path, routing: str, **environ: str) -> None:
+    def __init__(self, folder: Path, routing: str, url: str = "", **environ: str) -> None:
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         self.config = folder / "routing.yaml"
         self.config.write_text(routing)
         self.database = folder / "tocsin.db"
+        self.database_url = url or f"sqlite:///{self.database}"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environ = {**os.environ, "PYTHONPATH": str(ROOT), "TOKEN": TOKEN, **environ}
@@ -61,7 +64,7 @@ class Gateway:
 
     async def start(self, *more: str, wait: bool = True) -> None:
         arguments = ["-m", "gateway", "serve", "--config", str(self.config)]
-        arguments += ["--database", f"sqlite:///{self.database}", "--port", str(self.port), *more]
+        arguments += ["--database", self.database_url, "--port", str(self.port), *more]
         with (self.folder / "stderr").open("ab") as log, (self.folder / "stdout").open("ab") as screen:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, *arguments, cwd=self.folder, env=self.environ, stdin=-3, stdout=screen, stderr=log
@@ -119,5 +122,9 @@ class Gateway:
             return await client.post("/webhooks/scripts", content=json.dumps(alert), headers=headers)
 
     def sql(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """What the database says; a value is a question mark."""
+        if self.database_url.startswith("postgresql:"):
+            with psycopg.connect(self.database_url, autocommit=True) as session:
+                return session.execute(query.replace("?", "%s"), values).fetchall()  # type: ignore[arg-type]
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=5)) as connection:
             return connection.execute(query, values).fetchall()

@@ -40,7 +40,7 @@ from gateway.model import (
     Severity,
     Verb,
 )
-from gateway.pipeline import Pipeline, Processed
+from gateway.pipeline import Condition, Pipeline, Processed
 from gateway.plugins import adapters
 from gateway.rules.calendars import CalendarSettings
 from gateway.rules.deciding import Rules
@@ -149,7 +149,9 @@ class House:
     def outlet(self, name: str, team: Team, *, give_up_after: Millis = 24 * HOUR, links: bool = False) -> Outlet:
         policy = RetryPolicy(give_up_after, team.unknown_again)
         voice = Voice(name, "en", None, team.escape)
-        return Outlet(name, team, voice, policy, patience=MINUTE, wants_links=links, budget=team.budget)
+        return Outlet(
+            name, team, voice, policy, patience=MINUTE, wants_links=links, budget=team.budget, paces=team.paces
+        )
 
     def rules(self, read: Routing, **changes: Any) -> Rules:
         edits = frozenset(name for name, team in self.teams.items() if team.edits)
@@ -235,7 +237,7 @@ class House:
         """Say all that is due over one channel, settle it, and decide what follows from that."""
         outlet = self.outlets[name]
         said = [await self.pipeline.say(outlet, claim) for claim in await self.claim(name)]
-        await self.pipeline.turn(outlet, said, 0, recovered=recovered, struggling=struggling)
+        await self.pipeline.turn(outlet, said, 0, Condition(recovered=recovered, struggling=struggling))
         await self.decide()
         return said
 

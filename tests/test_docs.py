@@ -404,7 +404,7 @@ def test_figures_in_words_are_those_of_the_code() -> None:
     page = _page("ARCHITECTURE.md")
     assert f"{workers.BATCH} events, {workers.BATCH_UNDER_PRESSURE} while senders queue" in page
     assert f"{MOST_LIVING:,} open ones" in page
-    assert f"{pipeline.LEASE_BEYOND_PATIENCE // 1000} s. Backoff" in page.replace("\n", " ")
+    assert f"{pipeline.LEASE // 1000} s, renewed" in page.replace("\n", " ")
 
 
 # --- contributing -------------------------------------------------------------------------------------

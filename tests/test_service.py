@@ -252,7 +252,7 @@ class TestStarting:
     @pytest.mark.parametrize(
         ("url", "sentence"),
         [
-            ("postgresql://x/y", "postgresql is not supported by this version"),
+            ("postgresql://127.0.0.1:9/y", "the database cannot be reached: connection failed"),
             ("sqlite:///", "must be named like sqlite:///tocsin.db"),
             ("sqlite:///:memory:", "must be named like sqlite:///tocsin.db"),
             ("mysql://x", "must be named like sqlite:///tocsin.db"),

@@ -35,7 +35,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 async def lanes(house: House, *names: str) -> AsyncIterator[list[Lane]]:
     """These channels' lanes at work; drained at the end."""
     crew = Crew()
-    made = [Lane(house.pipeline, house.outlets[name], house.teams[name].paces) for name in names]
+    made = [Lane(house.pipeline, house.outlets[name]) for name in names]
     for lane in made:
         crew.start(lane.outlet.name, lambda lane=lane: lane.serve(lambda: None))
     try:
@@ -289,7 +289,7 @@ class TestDraining:
         held = Held()
         house.teams["team"].answers.append(held)
         await house.alert()
-        lane = Lane(house.pipeline, house.outlets["team"], ())
+        lane = Lane(house.pipeline, house.outlets["team"])
         serving = asyncio.ensure_future(lane.serve(lambda: None))
         await until(lambda: held.now == 1)
         serving.cancel()
@@ -302,7 +302,7 @@ class TestDraining:
     async def test_a_turn_cut_short_leaves_no_lease_and_says_nothing_twice(self, house: House, committed: bool) -> None:
         await alerts(house, 3)
         paused = Paused(house)
-        lane = Lane(house.pipeline, house.outlets["team"], ())
+        lane = Lane(house.pipeline, house.outlets["team"])
         serving = asyncio.ensure_future(lane.serve(lambda: None))
         if committed:
             await paused.held.wait()
@@ -319,7 +319,7 @@ class TestDraining:
         held = Held()
         house.teams["team"].answers.append(held)
         await house.alert()
-        lane = Lane(house.pipeline, house.outlets["team"], ())
+        lane = Lane(house.pipeline, house.outlets["team"])
         serving = asyncio.ensure_future(lane.serve(lambda: None))
         await until(lambda: held.now == 1)
         stuck = asyncio.Event()
@@ -345,7 +345,7 @@ class TestDraining:
         held = Held()
         house.teams["team"].answers.append(held)
         await house.alert()
-        lane = Lane(house.pipeline, house.outlets["team"], ())
+        lane = Lane(house.pipeline, house.outlets["team"])
         serving = asyncio.ensure_future(lane.serve(lambda: None))
         await until(lambda: held.now == 1)
         paused = Paused(house)
@@ -486,6 +486,6 @@ class TestProcessing:
             await until(lambda: nothing_waits(house))
 
     async def test_waking_a_lane_that_is_gone_harms_nobody(self, house: House) -> None:
-        lane = Lane(house.pipeline, house.outlets["team"], ())
+        lane = Lane(house.pipeline, house.outlets["team"])
         workers.wake_lanes({"team": lane}, frozenset({"team", "gone"}))
         assert lane._wake.is_set()

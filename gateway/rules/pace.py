@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 from gateway.fields import Rate
 from gateway.model import Millis
@@ -15,6 +16,17 @@ class Pacer:
 
     def __init__(self, paces: tuple[Rate, ...]) -> None:
         self._windows = tuple((rate, deque[Millis](maxlen=rate.count)) for rate in paces)
+
+    def recall(self, starts: Iterable[Millis]) -> None:
+        """These were the starts, in place of what is remembered."""
+        known = list(starts)
+        for _, remembered in self._windows:
+            remembered.clear()
+            remembered.extend(known)
+
+    def starts(self) -> list[Millis]:
+        """The newest starts, as many as the widest rate needs."""
+        return max((list(starts) for _, starts in self._windows), key=len, default=[])
 
     def wait(self, now: Millis) -> Millis:
         """How long until the next start may be, 0 for now; never longer than the longest window."""

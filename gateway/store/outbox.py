@@ -98,6 +98,11 @@ _LANE = deliveries.c.channel == sa.bindparam("lane")
 _LOG = Prepared(sa.insert(attempts))
 _OF = Prepared(sa.select(deliveries).where(among(deliveries.c.incident_id, "ids")).order_by(deliveries.c.id))
 _TOKENS = Prepared(sa.select(deliveries.c.id, deliveries.c.token).where(_THESE))
+_RENEW = Prepared(
+    sa.update(deliveries)
+    .where(_THIS, deliveries.c.token == sa.bindparam("held"))
+    .values(lease_until=sa.bindparam("until"))
+)
 _RELEASE = Prepared(sa.update(deliveries).where(_THESE).values(lease_until=0, unsettled=0))
 _RELEASE_ALL = Prepared(sa.update(deliveries).where(_WAITS, deliveries.c.lease_until > 0).values(lease_until=0))
 _NEXT = Prepared(
@@ -247,6 +252,9 @@ class Outbox:
         tokens = await self._connection.all(_TOKENS, {"ids": listed([one.delivery.id for one in settled])})
         held = {row["id"]: row["token"] for row in tokens}
         return [one.delivery.id for one in settled if held.get(one.delivery.id) != one.delivery.token]
+
+    async def renew(self, held: Collection[tuple[str, int]], until: Millis) -> None:
+        await self._connection.many(_RENEW, [{"delivery": id_, "held": token, "until": until} for id_, token in held])
 
     async def release(self, ids: Collection[str]) -> None:
         await self._connection.run(_RELEASE, {"ids": listed(ids)})

@@ -18,12 +18,17 @@ from gateway.store.incidents import Incidents
 from gateway.store.outbox import Outbox
 from gateway.store.quiet import Quiet
 from gateway.store.schema import beats
+from gateway.store.shared import Shared
 from gateway.store.timers import Timers
 from gateway.store.writer import Writer
 
 T = TypeVar("T")
 
+EVENTS: Final = "events"
+"""The hint that something came in; all others are names of channels."""
 READERS: Final = 3
+ALONE_TICK: Final = 5.0
+SHARED_TICK: Final = 1.0
 _NEW_BEAT = insert(beats).values(name="probe", count=1)
 _BEAT = Prepared(_NEW_BEAT.on_conflict_do_update(index_elements=[beats.c.name], set_={"count": beats.c.count + 1}))
 
@@ -40,6 +45,7 @@ class Ledger:
         self.timers = Timers(connection)
         self.quiet = Quiet(connection)
         self.digests = Digests(connection)
+        self.shared = Shared(connection)
 
     async def beat(self) -> None:
         """Write one row, to know that writing works."""
@@ -51,9 +57,14 @@ class Safe:
 
     def __init__(self, url: str) -> None:
         self.engine = engine_of(url)
+        self.tick = SHARED_TICK if self.engine.shared else ALONE_TICK
         self._readers: list[Connection] = []
         self._reading = asyncio.Semaphore(READERS)
         self.writer = Writer(self.engine, inbox.accept, Ledger)
+
+    @property
+    def shared(self) -> bool:
+        return self.engine.shared
 
     def open(self) -> None:
         """Take the database and bring it to the newest schema. Raises TocsinError in one sentence; then nothing
@@ -67,7 +78,9 @@ class Safe:
         self.engine.close()
 
     async def accept(self, event: Event, key: str | None, until: Millis) -> Accepted:
-        return await self.writer.accept((event, key, until))
+        accepted = await self.writer.accept((event, key, until))
+        self.engine.hint([EVENTS])
+        return accepted
 
     async def write(self, work: Callable[[Ledger], Awaitable[T]]) -> T:
         return await self.writer.run(work)

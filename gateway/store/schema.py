@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest file in `migrations/versions`."""
 
 VERSION_TABLE = "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
@@ -301,6 +301,26 @@ routings = sa.Table(
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("routes", sa.Text, nullable=False),
+)
+
+lanes = sa.Table(
+    "lanes",
+    metadata,
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("starts", sa.Text, nullable=False),
+    sa.Column("rest_until", sa.BigInteger, nullable=False),
+)
+
+replicas = sa.Table(
+    "replicas",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("configuration", sa.Text, nullable=False),
+    sa.Column("refused", sa.Boolean, nullable=False),
+    sa.Column("started_at", sa.BigInteger, nullable=False),
+    sa.Column("seen_at", sa.BigInteger, nullable=False),
 )
 
 keys = sa.Table(

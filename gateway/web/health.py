@@ -50,6 +50,18 @@ class Readiness:
             }
             shape["store"] = "writable" if writable else "not writable"
             shape["lanes"] = lanes
+            shape["replicas"] = [
+                {
+                    "name": one.name,
+                    "version": one.version,
+                    "configuration": one.configuration,
+                    "refused": one.refused,
+                    "started_at": rfc3339(one.started_at),
+                    "seen_at": rfc3339(one.seen_at),
+                }
+                for one in house.replicas
+            ]
+            shape["agreed"] = len({one.configuration for one in house.replicas}) <= 1
         return JSONResponse(shape, 200 if ready else 503, {"retry-after": "5"} if not ready else None)
 
     async def _can_write(self, house: House) -> bool:

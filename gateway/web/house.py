@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gateway.config import Configuration
 from gateway.contracts import Listener
-from gateway.model import Millis, Receipt
+from gateway.model import Millis, Receipt, Replica
 from gateway.pipeline import Pipeline
 from gateway.store.safe import Safe
 
@@ -34,7 +34,8 @@ class House:
     gives its receipt; None where there is no such channel. `lanes` gives each background task's state.
 
     `listener` gives the kind and the channel of an awake channel that can be answered. `link_key` signs the links in
-    letters; b"" while there are none. `link_used`: whether one was followed already, by its mark."""
+    letters; b"" while there are none. `replicas`: the gateways on this
+    database, this one among them. `link_used`: whether one was followed already, by its mark."""
 
     pipeline: Pipeline
     store: Safe
@@ -48,5 +49,6 @@ class House:
     started_at: Millis = 0
     stopping: bool = field(default=False)
     listener: Callable[[str], tuple[str, Listener] | None] = _nobody
+    replicas: Sequence[Replica] = ()
     link_key: bytes = b""
     link_used: Callable[[str], Awaitable[bool]] = _unused
