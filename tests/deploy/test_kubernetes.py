@@ -1,5 +1,6 @@
 """The manifests: built by kubectl, judged by the schemas of Kubernetes, and true to what the gateway does."""
 
+# ruff: noqa: ASYNC110  (this test has the loop for itself; nothing tells of what another process does)
 from __future__ import annotations
 
 import asyncio
