@@ -10,7 +10,7 @@ import pytest
 
 from bench.queue import House, Job, Run, Station, Time, at, simulate
 
-ARRIVALS = 120_000
+ARRIVALS = 200_000
 
 
 def station_alone(load: float, servers: int, exponential: bool, seed: int) -> Station:
