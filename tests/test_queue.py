@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import random
+from pathlib import Path
 from statistics import fmean
 
 import pytest
 
-from bench.queue import House, Job, Run, Station, Time, at, simulate
+from bench.queue import HEAD, PAGE, House, Job, Run, Station, Time, at, row, simulate
 
 ARRIVALS = 200_000
 
@@ -59,10 +60,10 @@ def test_several_servers_wait_as_erlang_says(servers: int, load: float) -> None:
 
 @pytest.mark.parametrize(("share", "keeps_up"), [(0.9, True), (1.1, False)])
 def test_a_writer_that_commits_in_groups_keeps_up_to_its_limit_and_no_further(share: float, keeps_up: bool) -> None:
-    commit, row, most = 280e-6, 17e-6, 64
-    limit = most / (commit + most * row)
+    commit, each, most = 280e-6, 17e-6, 64
+    limit = most / (commit + most * each)
     time, dice = Time(), random.Random(14)
-    writer = Station(time, [lambda n: commit + n * row], most=(most,))
+    writer = Station(time, [lambda n: commit + n * each], most=(most,))
 
     def arrive() -> None:
         writer.take(Job(time.now))
@@ -120,3 +121,10 @@ def test_two_replicas_carry_what_one_cannot() -> None:
 def test_a_seed_tells_the_same_story_again() -> None:
     house = House(rate=200, burst=100, every=2.0)
     assert simulate(house, 5, seed=3) == simulate(house, 5, seed=3) != simulate(house, 5, seed=4)
+
+
+@pytest.mark.parametrize("number", [0, 3, 5, 6, 13])
+def test_the_page_quotes_what_the_model_says(number: int) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "scaling.md").read_text(encoding="utf-8")
+    assert HEAD in page
+    assert row(PAGE[number], simulate(PAGE[number])) in page
