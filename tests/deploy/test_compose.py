@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.process import ROOT
@@ -50,3 +54,16 @@ def test_every_container_is_small_and_every_volume_is_declared() -> None:
     assert {name for name in named if not name.startswith(".")} == set(FILE["volumes"])
     assert all((ROOT / name).exists() for name in named if name.startswith("./deploy"))
     assert all("healthcheck" in SERVICES[name] for name in ("postgres", "proxy"))  # the gateways': Dockerfile
+
+
+@pytest.mark.parametrize(("profile", "started"), [([], 1), (["--profile", "cluster"], 4)])
+def test_compose_itself_reads_it(profile: list[str], started: int, tmp_path: Path) -> None:
+    compose = ["docker", "compose"]
+    if shutil.which("docker") is None or subprocess.run([*compose, "version"], capture_output=True).returncode:  # noqa: PLW1510
+        pytest.skip("docker compose is not installed: nothing but YAML's own parser reads compose.yaml in this run")
+    shutil.copy(ROOT / "compose.yaml", tmp_path)
+    (tmp_path / ".env").write_text("TOCSIN_TOKEN=made-up\n")
+    asked = subprocess.run(
+        [*compose, *profile, "config", "--services"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert len(asked.stdout.split()) == started
