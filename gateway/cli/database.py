@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sqlite3
 from pathlib import Path
 
 import click
 
-from gateway.errors import TocsinError
-
-_STEP_PAGES = 2_000
+_TOLD_EVERY = 10  # per cent
 
 
 @click.group("db")
@@ -55,31 +51,22 @@ def copy(from_url: str, to_url: str) -> None:
 
 
 def copy_file(url: str, to: Path) -> None:
-    """SQLite's online backup, read-only on the source. Raises TocsinError; then `to` does not exist."""
+    """The database of a `sqlite:///` URL to a new file. Raises TocsinError; then `to` does not exist."""
+    from gateway.store import backup as store
     from gateway.store.engines.sqlite import database_path
 
-    path = database_path(url)
-    if not path.exists():
-        raise TocsinError(f"{path}: there is no such database")
-    if to.exists():
-        raise TocsinError(f"{to}: exists already; name a new file")
-    if not to.absolute().parent.is_dir():
-        raise TocsinError(f"{to.parent}: there is no such folder")
-    partial = to.with_name(f"{to.name}.partial")
-    try:
-        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
-        source = sqlite3.connect(f"file:{path.absolute()}?mode=ro", uri=True)
-        target = sqlite3.connect(partial)
-        with source, target:
-            source.backup(target, pages=_STEP_PAGES, progress=_progress)
-        source.close()
-        target.close()
-        partial.rename(to)
-    except (OSError, sqlite3.Error) as error:
-        partial.unlink(missing_ok=True)
-        raise TocsinError(f"{path} could not be copied to {to}: {error}") from None
+    store.refuse_server(url, to)
+    store.copy_file(database_path(url), to, _Progress().tell)
 
 
-def _progress(_status: int, remaining: int, total: int) -> None:
-    if total and remaining and (total - remaining) % (_STEP_PAGES * 10) < _STEP_PAGES:
-        click.echo(f"{100 * (total - remaining) // total} %", err=True)
+class _Progress:
+    """A line on standard error for each tenth, where the copy takes more than one step."""
+
+    def __init__(self) -> None:
+        self._told = 0
+
+    def tell(self, left: int, total: int) -> None:
+        done = 100 * (total - left) // max(total, 1)
+        if left and done >= self._told + _TOLD_EVERY:
+            self._told = done - done % _TOLD_EVERY
+            click.echo(f"{done} %", err=True)
