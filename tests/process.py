@@ -128,3 +128,9 @@ class Gateway:
                 return session.execute(query.replace("?", "%s"), values).fetchall()  # type: ignore[arg-type]
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=5)) as connection:
             return connection.execute(query, values).fetchall()
+
+    def do(self, *statements: str) -> None:
+        """Say this to PostgreSQL."""
+        with psycopg.connect(self.database_url, autocommit=True) as session:
+            for statement in statements:
+                session.execute(statement)  # type: ignore[arg-type]

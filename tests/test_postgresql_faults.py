@@ -1,0 +1,145 @@
+"""PostgreSQL goes away, hangs, or turns read-only: the gateway lives, says 503, and is back by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests import postgres
+from tests.fakes.receiver import Receiver
+from tests.process import Gateway
+from tests.stage import until
+from tests.test_crash import Line, Senders, extra_messages, lost_events
+from tests.test_replicas import ROUTING
+
+
+@pytest.fixture
+def cluster() -> Iterator[postgres.Cluster]:
+    """A server of our own, that waits for its disk."""
+    if postgres.find_binaries() is None:
+        pytest.skip(f"PostgreSQL: {postgres.why_none()}")
+    with postgres.Cluster(durable=True) as cluster:
+        yield cluster
+
+
+async def accepted_again(gateway: Gateway, names: Iterator[int]) -> float:
+    """Seconds until an alert is accepted."""
+    started = time.monotonic()
+    line = Line(gateway.port)
+    while True:
+        name = f"probe {next(names)}"
+        if await line.post({"title": name, "fingerprint": name}, key=name):
+            line.close()
+            return time.monotonic() - started
+        await asyncio.sleep(0.02)
+
+
+async def test_restarted_under_load_it_loses_nothing_and_is_back_within_seconds(
+    tmp_path: Path, cluster: postgres.Cluster
+) -> None:
+    receiver, backs, names = Receiver(), [], itertools.count()
+    async with receiver.listening() as url:
+        gateway = Gateway(tmp_path, ROUTING.format(url=url, pace="none"), cluster.fresh())
+        async with gateway.running():
+            senders = Senders(gateway)
+            sending = asyncio.create_task(senders.send())
+            for mode in ("immediate", "fast", "immediate"):
+                told = len(receiver.heard)
+                await until(lambda told=told: len(receiver.heard) >= told + 50, 20)
+                await asyncio.to_thread(cluster.restart, mode)
+                backs.append(await accepted_again(gateway, names))
+            senders.stopped.set()
+            await sending
+            await until(lambda: not gateway.sql("SELECT 1 FROM events WHERE state = 'waiting'"), 40)
+            await until(lambda: not gateway.sql("SELECT 1 FROM deliveries WHERE state != 'said'"), 60)
+            lost = lost_events(gateway, senders)
+            assert (await gateway.get("/readyz"))["ready"]
+    print(  # noqa: T201
+        f"\n{len(backs)} restarts: {len(senders.accepted)} accepted, {len(lost)} lost, {len(receiver.heard)} messages, "
+        f"{extra_messages(receiver)} extra, accepted again after at most {max(backs):.2f} s"
+    )
+    assert lost == set()
+    assert set(senders.accepted) <= {heard.document["incident"]["fingerprint"] for heard in receiver.heard}
+    assert max(backs) <= 5
+    assert extra_messages(receiver) <= 0.01 * len(receiver.heard)
+
+
+@asynccontextmanager
+async def wire(port: int) -> AsyncIterator[tuple[int, asyncio.Event]]:
+    """A way to a port that swallows everything while the event is set; gives its own port."""
+    swallow = asyncio.Event()
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            if not swallow.is_set():
+                writer.write(data)
+        writer.close()
+
+    async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        for one in (pump(reader, back), pump(there, writer)):
+            task = asyncio.create_task(one)
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+    server = await asyncio.start_server(join, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1], swallow
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+
+
+async def test_a_line_that_swallows_everything_is_503_and_another_replica_goes_on(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    receiver, names = Receiver(), itertools.count()
+    port = int(postgres_url.rsplit(":", 1)[1].split("/", maxsplit=1)[0])
+    async with receiver.listening() as url, wire(port) as (through, swallow):
+        cut = Gateway(
+            tmp_path / "cut", ROUTING.format(url=url, pace="none"), postgres_url.replace(str(port), str(through))
+        )
+        whole = Gateway(tmp_path / "whole", ROUTING.format(url=url, pace="none"), postgres_url)
+        async with cut.running(), whole.running():
+            assert (await cut.post({"title": "before"})).status_code == 202
+            await until(lambda: len(receiver.heard) == 1, 10)
+            swallow.set()
+            started = time.monotonic()
+            answer = await cut.post({"title": "cut off"})
+            took = time.monotonic() - started
+            assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+            assert took <= 5
+            assert (await whole.post({"title": "other"})).status_code == 202
+            await until(lambda: len(receiver.heard) == 2, 15)
+            swallow.clear()
+            assert await accepted_again(cut, names) <= 15
+    assert len({heard.document["incident"]["title"] for heard in receiver.heard}) >= 2
+
+
+async def test_a_database_that_turns_read_only_is_503_and_back_by_itself(tmp_path: Path, postgres_url: str) -> None:
+    gateway = Gateway(tmp_path, ROUTING.format(url="http://127.0.0.1:9/", pace="none"), postgres_url)
+    setting = f'ALTER DATABASE "{postgres_url.rsplit("/", 1)[1]}" SET default_transaction_read_only'
+    hang_up = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    async with gateway.running():
+        gateway.do(f"{setting} = on", hang_up)
+        await until(lambda: _code(gateway, 503), 15)
+        assert (await gateway.get("/readyz"))["ready"] is False
+        gateway.do("SET default_transaction_read_only = off", f"{setting} = off", hang_up)
+        await until(lambda: _code(gateway, 202), 15)
+    again = Gateway(tmp_path, ROUTING.format(url="http://127.0.0.1:9/", pace="none"), postgres_url)
+    gateway.do(f"{setting} = on")
+    await again.start(wait=False)
+    assert await again.ended() == 1
+    assert "the database is read-only" in again.last_words
+
+
+async def _code(gateway: Gateway, wanted: int) -> bool:
+    return (await gateway.post({"title": "disk"})).status_code == wanted
