@@ -504,7 +504,7 @@ class Outbox(Protocol):
         """Let a digest speak for these, and write down why."""
 
     async def withdraw(self, ids: Collection[str]) -> None:
-        """Take promises back of which nothing was said."""
+        """Take promises back of which nothing was said. One that is being said stands if that succeeds."""
 
     async def reach(self, id_: str, reached: Reached, reason: str) -> bool:
         """Note what the vendor tells of a message; False where that is known."""

@@ -76,15 +76,17 @@ def standing(incident: Incident) -> Occasion:
 
 
 def _first(incident: Incident, news: Sequence[Change]) -> Occasion:
-    """Who hears of it first hears that it opened, unless he hears of it because nobody came or it stands not still."""
-    if incident.state == "resolved" and not incident.momentary:
-        return "over"
+    """Who hears of it first hears that it opened, unless he hears of it because nobody came, or because it stood not
+    still, in this incident or in those before it."""
+    over = incident.state == "resolved" and not incident.momentary
     for change in reversed(news):
-        if change.what in ("unanswered", "flapping"):
+        if change.what in _SHAKES or (change.what == "unanswered" and not over):
             return _ALARMS[change.what]
+        if over and change.what == "resolved":
+            return "over"
         if change.what in _STARTS_ANEW:
             break
-    return "opened"
+    return "over" if over else "opened"
 
 
 def _occasion(incident: Incident, told: Sequence[Change], heard: _Heard) -> Occasion:

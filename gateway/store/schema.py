@@ -146,6 +146,7 @@ deliveries = sa.Table(
     sa.Column("channel", sa.Text, nullable=False),
     sa.Column("route", sa.Text, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
+    # 1 goes before others; -1 was taken back while it was being said.
     sa.Column("urgent", sa.SmallInteger, nullable=False),
     sa.Column("wanted", sa.Integer, nullable=False),
     sa.Column("said", sa.Integer, nullable=False),
