@@ -458,6 +458,9 @@ class Digests(Protocol):
     async def members(self, id_: str, most: int) -> list[Incident]:
         """Those not resolved, the worst and newest first."""
 
+    async def awaiting(self, id_: str, most: int) -> list[Incident]:
+        """Those that nobody has acknowledged, those first that are not muted, the worst and newest first."""
+
     async def everyone(self, id_: str, most: int) -> list[Incident]:
         """Its members, resolved ones too. A silence's are the critical incidents that it hid."""
 

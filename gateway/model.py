@@ -296,7 +296,7 @@ TimerKind: TypeAlias = Literal["tell", "escalate", "repeat", "unmute", "expire",
 class Timer:
     """Something to look at again at `due_at`: one for each kind, subject and name.
 
-    `subject` is an incident's id, or a silence's. `wall`: it is a time of the calendar, which a corrected clock
+    `subject` is an incident's id, a digest's or a silence's. `wall`: it is a time of the calendar, which a corrected clock
     does not move. `about` is what its kind needs to know: plain JSON."""
 
     kind: TimerKind
@@ -353,7 +353,8 @@ class Delivery:
 
     `incident` is the digest's id where `is_digest`. `digest`: the digest that carries this promise instead; ''
     where it speaks for itself. `person`: whose it is. `said_at`, `spoken`: when it rang last, and how often.
-    `said_severity`: how bad what it last said was. `reached`: what the vendor told of that since."""
+    `said_severity`: how bad what it last said was. `reached`: what the vendor told of that since.
+    `remind`: the revision of a digest that is to be said aloud although it is not news; 0 for none yet."""
 
     id: str
     incident: str
@@ -377,6 +378,7 @@ class Delivery:
     said_severity: Severity | None = None
     spoken: int = 0
     reached: Reached = "unknown"
+    remind: int = 0
 
 
 Occasion: TypeAlias = Literal[

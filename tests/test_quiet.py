@@ -563,15 +563,26 @@ async def test_a_calendar_mute_keeps_a_groups_repeat_back(tmp_path: Path) -> Non
 
 
 async def test_a_groups_repeat_waits_for_room_in_the_budget(tmp_path: Path) -> None:
-    team = Team(edits=True, budget=Rate.read("1 per 2h"))
-    async with stage(tmp_path, GROUPED, team=team) as house:
+    async with stage(tmp_path, GROUPED, team=Team(edits=True, budget=Rate(2, 2 * HOUR))) as house:
         await house.alert("a", service="checkout")
         await house.alert("b", service="checkout")
-        await house.passes(MINUTE)
-        await house.alert("single", severity=CRITICAL)
-        await house.alert("other", severity=CRITICAL, service="search")
         await house.passes(2 * HOUR)
-        assert len([one for one in team.heard if not one.quiet]) <= 6
+        assert occasions(house) == ["opened", "reminded"]
+        await house.alert("c", service="checkout")
+        await house.passes(10 * MINUTE)
+        aloud = [one.occasion for one in house.teams["team"].heard if not one.quiet]
+        assert aloud == ["opened", "reminded", "reminded"]
+        assert house.teams["team"].heard[-1].incident.count == 3
+
+
+async def test_a_groups_repeat_survives_a_restart(tmp_path: Path) -> None:
+    async with stage(tmp_path, GROUPED) as house:
+        await house.alert("a", service="checkout")
+        await house.passes(MINUTE)
+    async with stage(tmp_path, GROUPED) as house:
+        house.clock.push(MINUTE)
+        await house.passes(31 * MINUTE)
+        assert occasions(house) == ["reminded"]
 
 
 async def test_a_group_whose_route_is_gone_is_said_again_no_more(tmp_path: Path) -> None:

@@ -38,6 +38,9 @@ _PROMISE = Prepared(
             "reason": "",
             "digest": _NEW.excluded.digest,
             "person": _NEW.excluded.person,
+            "remind": sa.case(
+                (_NEW.excluded.remind > deliveries.c.remind, _NEW.excluded.remind), else_=deliveries.c.remind
+            ),
         },
     )
 )
@@ -391,6 +394,7 @@ def delivery_of(row: sqlite3.Row) -> Delivery:
         said_severity=None if row["said_severity"] is None else Severity(row["said_severity"]),
         spoken=row["spoken"],
         reached=row["reached"],
+        remind=row["remind"],
     )
 
 
@@ -420,6 +424,7 @@ def _row(delivery: Delivery) -> dict[str, Any]:
         "said_severity": delivery.said_severity,
         "spoken": delivery.spoken,
         "reached": delivery.reached,
+        "remind": delivery.remind,
     }
 
 

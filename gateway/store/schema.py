@@ -167,6 +167,7 @@ deliveries = sa.Table(
     sa.Column("said_severity", sa.SmallInteger),
     sa.Column("spoken", sa.Integer, nullable=False, server_default="0"),
     sa.Column("reached", sa.Text, nullable=False, server_default="unknown"),
+    sa.Column("remind", sa.Integer, nullable=False, server_default="0"),
 )
 sa.Index("deliveries_pair", deliveries.c.incident_id, deliveries.c.channel, unique=True)
 sa.Index(

@@ -43,6 +43,7 @@ def _more_columns() -> None:
         ("deliveries", sa.Column("said_severity", sa.SmallInteger(), nullable=True)),
         ("deliveries", sa.Column("spoken", sa.Integer(), nullable=False, server_default="0")),
         ("deliveries", sa.Column("reached", sa.Text(), nullable=False, server_default="unknown")),
+        ("deliveries", sa.Column("remind", sa.Integer(), nullable=False, server_default="0")),
     ):
         op.add_column(table, column)
     told = sa.text("said_at > 0")
