@@ -106,7 +106,7 @@ class Ringing:
         quiet = self._quiet(timer, worst)
         if all(holds):
             ends = [hold.until for hold in holds if hold is not None and hold.until is not None]
-            self.deciding.arm(replace(timer, due_at=min([*ends, self._now + route.repeat_every])))
+            self.deciding.arm(replace(timer, due_at=min([*ends, self._now + route.repeat_every]), wall=False))
         elif quiet:
             self.deciding.arm(replace(timer, due_at=quiet, wall=True))
         else:

@@ -165,8 +165,9 @@ class Settling:
                 self.woken.update(await Answering(moving).fail_over(ledger, delivery, delivery.reason) or ())
             if not isinstance(one.receipt, Sent):
                 continue
-            if one.rang or (delivery.is_digest and not await self._has_repeat(ledger, delivery)):
-                repeats += self._repeat(one, delivery)
+            again = self._repeat(one, delivery)
+            if again and (one.rang or (delivery.is_digest and not await self._has_repeat(ledger, delivery))):
+                repeats += again
             if not one.rang:
                 continue
             if self.outlet.budget is not None:

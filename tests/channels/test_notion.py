@@ -632,6 +632,21 @@ def test_a_field_is_read_from_the_message(field: str, wanted: object) -> None:
     assert Entry.model_validate({"from": field}).read(message, UTC) == wanted
 
 
+@pytest.mark.parametrize(
+    ("muted_by", "facts", "wanted"),
+    [
+        ("silenced until 2026-11-20T14:00:00.000Z by anna", (("알림 중지", "the sender's"), ("알림 중지", "anna 님이 중지")), "anna 님이 중지"),
+        ("", (("알림 중지", "the sender's"),), None),
+        ("mute backup", (), None),
+    ],
+)  # fmt: skip
+def test_why_it_is_muted_is_read_in_the_channels_words(
+    muted_by: str, facts: tuple[tuple[str, str], ...], wanted: object
+) -> None:
+    message = a_message(language="ko", facts=facts, incident=an_incident(muted_by=muted_by))
+    assert Entry.model_validate({"from": "muted_by"}).read(message, UTC) == wanted
+
+
 def test_a_map_speaks_for_every_kind_of_value() -> None:
     entry = Entry.model_validate({"from": "unrouted", "map": {"false": True}})
     assert entry.read(a_message(), UTC) == "true"
