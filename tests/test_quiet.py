@@ -585,6 +585,19 @@ async def test_a_groups_repeat_survives_a_restart(tmp_path: Path) -> None:
         assert occasions(house) == ["reminded"]
 
 
+async def test_a_group_that_is_over_is_not_said_again_for_one_that_came_back(tmp_path: Path) -> None:
+    async with stage(tmp_path, GROUPED) as house:
+        await house.alert("a", service="checkout")
+        await house.passes(14 * MINUTE)
+        await resolve(house, "a")
+        await house.passes(MINUTE)
+        await house.alert("a", service="checkout")  # in a conversation of its own
+        await house.passes(29 * MINUTE)
+        assert occasions(house) == ["opened", "resolved", "opened"]
+        await house.passes(2 * MINUTE)
+        assert occasions(house)[3:] == ["reminded"]
+
+
 async def test_a_group_whose_route_is_gone_is_said_again_no_more(tmp_path: Path) -> None:
     async with stage(tmp_path, GROUPED) as house:
         await house.alert("a", service="checkout")

@@ -110,7 +110,7 @@ def _number(number: float | None) -> float | None:
 
 
 def _title(message: Message) -> str:
-    return message.title if message.custom_title is None else message.custom_title
+    return (message.standing or message.title) if message.custom_title is None else message.custom_title
 
 
 def _body(message: Message) -> str:

@@ -196,6 +196,7 @@ async def test_the_title_is_filled_by_the_mapping_where_it_says_so() -> None:
         (a_message(custom_title="Ours"), "Ours"),
         (a_message(custom_title=""), "[CRITICAL] shop is down"),
         (a_message(title=""), "shop is down"),
+        (a_message(title="NOTE: shop is down", standing="[CRITICAL] shop is down"), "[CRITICAL] shop is down"),
     ],
 )
 async def test_the_title_is_never_empty(message: Message, title: str) -> None:
@@ -621,6 +622,7 @@ def test_a_page_that_cannot_fit_is_as_small_as_it_gets() -> None:
         ("hour", 12.0),
         ("weekday", "fri"),
         ("week_of_year", 47.0),
+        ("message", "[CRITICAL] shop is down"),
         ("acknowledged_at", None),
     ],
 )
