@@ -101,14 +101,13 @@ class Ringing:
         route = self._rules.routes.get(str(timer.about.get("route", "")))
         if route is None or not route.repeat_every:
             return
-        holds = [self.deciding.hold_on(one) for one in awaiting]
-        worst = max(one.severity for one in awaiting)
-        quiet = self._quiet(timer, worst)
-        if all(holds):
-            ends = [hold.until for hold in holds if hold is not None and hold.until is not None]
+        holds = {one.id: self.deciding.hold_on(one) for one in awaiting}
+        free = [one.severity for one in awaiting if holds[one.id] is None]
+        if not free:
+            ends = [hold.until for hold in holds.values() if hold is not None and hold.until is not None]
             self.deciding.arm(replace(timer, due_at=min([*ends, self._now + route.repeat_every]), wall=False))
-        elif quiet:
-            self.deciding.arm(replace(timer, due_at=quiet, wall=True))
+        elif until := self._quiet(timer, max(free)):
+            self.deciding.arm(replace(timer, due_at=until, wall=True))
         else:
             self.deciding.gathering.remind(timer.subject, timer.name)
 

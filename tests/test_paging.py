@@ -374,3 +374,17 @@ async def test_what_is_critical_is_repeated_for_a_group_in_quiet_hours(tmp_path:
         await house.alert(severity=Severity.CRITICAL)
         await house.passes(31 * MINUTE)
         assert house.said("kim_sms") == [("opened", "disk"), ("reminded", "disk")]
+
+
+async def test_a_critical_one_that_is_silenced_breaks_nobodys_quiet_hours(tmp_path: Path) -> None:
+    night = {"time_zone": "UTC", "weekly": [{"days": "daily", "from": "12:20", "to": "14:00"}]}
+    kim = {**PEOPLE["kim"], "quiet": {"during": "night", "below": "critical"}}
+    again = {"name": "all", "to": ["kim"], "repeat_every": "30m", "group_by": ["service"], "group_wait": "30s"}
+    async with house_of(tmp_path, again) as house:
+        house.order(calendars={"night": night}, people={"kim": kim})
+        await house.alert("mild")
+        await house.alert("bad", severity=Severity.CRITICAL)
+        await house.passes(MINUTE)
+        await house.act("silence", title="bad", lasts=HOUR)
+        await house.passes(59 * MINUTE)
+        assert len(house.said("kim_sms")) == 1
