@@ -745,3 +745,13 @@ async def test_a_note_leaves_the_title_that_stands(tmp_path: Path) -> None:
         await house.passes(SECOND)
         last = house.teams["team"].heard[-1]
         assert (last.title, last.standing) == ("NOTE: ERROR disk", "ERROR disk")
+
+
+async def test_who_took_it_on_is_told_although_a_silence_came_before_that_was_said(tmp_path: Path) -> None:
+    async with stage(tmp_path, route()) as house:
+        await house.alert()
+        await house.passes(SECOND)
+        await house.act("acknowledge")
+        await house.pipeline.silence(silence(house, HOUR, match={"title": "disk"}))
+        await house.passes(2 * HOUR)
+        assert occasions(house) == ["opened", "acknowledged"]
