@@ -175,7 +175,7 @@ class Answering:
             if wish.verb == "reopen" and incident.state == "resolved":
                 await self._check_alone(ledger, incident)
             if wish.verb == "acknowledge" and incident.state == "resolved":
-                raise Conflict(await self._over(ledger, incident))
+                raise Conflict(await self._over(ledger, incident, "acknowledge"))
             acted = act(incident, wish, self.moving.now, self.moving.new_id)
             moved = acted.incident if acted.change is None else deciding.decide(acted.change, acted.incident)
             now_they_are.append(moved)
@@ -185,13 +185,13 @@ class Answering:
             log.info("incident changed", incident=change.incident, what=change.what, by=change.by, via=change.via)
         return Answered(tuple(now_they_are), _line(wish, now_they_are), channels)
 
-    async def _over(self, ledger: Ledger, incident: Incident) -> str:
+    async def _over(self, ledger: Ledger, incident: Incident, verb: str) -> str:
         """That it is over already, and who or what ended it."""
         ended = [change for change, _ in await ledger.changes.story(incident.id) if change.what == "resolved"]
         by = ended[-1].by if ended else ""
         who = "its sender" if not by or _EVENT.fullmatch(by) else "the gateway" if by == GATEWAY else by
         at = instant(incident.resolved_at) if incident.resolved_at is not None else "some time ago"
-        return f"#{incident.number} is resolved already, by {who}, {at}; there is nothing to acknowledge."
+        return f"#{incident.number} is resolved already, by {who}, {at}; there is nothing to {verb}."
 
     async def _check_alone(self, ledger: Ledger, incident: Incident) -> None:
         """Two living incidents of one problem cannot be."""
@@ -216,7 +216,10 @@ class Answering:
     async def _silence_these(self, ledger: Ledger, incidents: Sequence[Incident], wish: Act) -> Answered:
         channels: frozenset[str] = frozenset()
         until = self.moving.now + wish.lasts
-        for incident in incidents:
+        living = [incident for incident in incidents if incident.state != "resolved"]
+        if not living:
+            raise Conflict(await self._over(ledger, incidents[0], "silence"))
+        for incident in living:
             silence = Silence(
                 id=self.moving.new_id(),
                 match={},
@@ -236,7 +239,7 @@ class Answering:
             if hold is not None:
                 deciding.mute(replace(change, via=wish.via), moved, hold)
             channels |= await self.moving.carry_out(ledger, deciding)
-        return Answered(tuple(incidents), _line(wish, incidents), channels)
+        return Answered(tuple(living), _line(wish, living), channels)
 
     def _who(self, channel: str, delivery: Delivery, otherwise: str) -> str:
         """As people know them: whose channel it is, where it is one person's."""

@@ -164,9 +164,13 @@ class Settling:
             if delivery.person and _does_not_reach(one, delivery):
                 moving = Moving(self.rules, self.now, self.new_id)
                 self.woken.update(await Answering(moving).fail_over(ledger, delivery, delivery.reason) or ())
-            if not (isinstance(one.receipt, Sent) and one.rang):
+            if not isinstance(one.receipt, Sent):
                 continue
-            repeats += self._repeat(one, delivery)
+            again = self._repeat(one, delivery)
+            if again and (one.rang or (delivery.is_digest and not await self._has_repeat(ledger, delivery))):
+                repeats += again
+            if not one.rang:
+                continue
             if self.outlet.budget is not None:
                 extra = one.claim.extra and not delivery.is_digest
                 forget = self.now - 2 * self.outlet.budget.window
@@ -176,11 +180,16 @@ class Settling:
     def _repeat(self, one: Said, delivery: Delivery) -> list[Timer]:
         """Say it again after a while, if it is open and unacknowledged then."""
         route = self.rules.routes.get(delivery.route)
-        if route is None or not route.repeat_every or delivery.is_digest or one.claim.incident.state != "open":
+        if route is None or not route.repeat_every or one.claim.incident.state != "open":
             return []
         about = {"route": delivery.route, "person": delivery.person}
         due_at = self.now + max(route.repeat_every, route.cooldown)
         return [Timer("repeat", delivery.incident, due_at, self.outlet.name, about=about)]
+
+    async def _has_repeat(self, ledger: Ledger, delivery: Delivery) -> bool:
+        """Whether a conversation is to be repeated already: one that was acknowledged as a whole may have grown."""
+        timers = (await ledger.timers.of([delivery.incident])).get(delivery.incident, [])
+        return any(timer.kind == "repeat" and timer.name == self.outlet.name for timer in timers)
 
     async def _tell_health(self, ledger: Ledger, pairs: Sequence[tuple[Said, Delivery]]) -> None:
         """A dead letter raises an alert, the next success ends it; a dead letter of the gateway's own raises none."""

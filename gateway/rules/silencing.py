@@ -17,6 +17,7 @@ from gateway.fields import Duration, Settings, Texts
 from gateway.model import Hold, Incident, Millis, Silence
 from gateway.rules.calendars import CalendarSettings, is_open, next_boundary
 from gateway.rules.matching import Match
+from gateway.rules.shapes import rfc3339
 
 _SAME: Final = ("source", "adapter", "kind", "service", "environment", "title")
 
@@ -101,7 +102,7 @@ def first_hold(
 
     `inhibited`: the marks of `bearing` that another living incident bears. For one of these no end is known."""
     holds = [
-        Hold("silence", silence.id, silence.until, reason=_silence_reason(silence))
+        Hold("silence", silence.id, silence.until, reason=_silence_reason(silence), by=silence.by)
         for silence in silences
         if silences_it(silence, incident, calendars, now)
     ]
@@ -123,9 +124,15 @@ def silences_it(silence: Silence, incident: Incident, calendars: Mapping[str, Ca
 
 
 def words(hold: Hold) -> str:
-    """The hold on an incident's face: 'mute nightly backup: backups'."""
-    what = "inhibited" if hold.kind == "inhibit" else f"{hold.kind} {hold.name}"
-    return f"{what}: {hold.reason}" if hold.reason else what
+    """The hold on an incident's face: 'mute nightly backup: backups', 'silenced until <RFC 3339> by anna: deploy'. A
+    silence's id would say nothing to people."""
+    if hold.kind != "silence":
+        what = "inhibited" if hold.kind == "inhibit" else f"{hold.kind} {hold.name}"
+        return f"{what}: {hold.reason}" if hold.reason else what
+    until = f" until {rfc3339(hold.until)}" if hold.until is not None else ""
+    by = f" by {hold.by}" if hold.by else ""
+    why = hold.reason.removesuffix(by.lstrip()).removesuffix(", ") if hold.by else hold.reason
+    return f"silenced{until}{by}: {why}" if why else f"silenced{until}{by}"
 
 
 @functools.lru_cache(maxsize=1024)

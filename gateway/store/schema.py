@@ -149,6 +149,7 @@ deliveries = sa.Table(
     sa.Column("channel", sa.Text, nullable=False),
     sa.Column("route", sa.Text, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
+    # 1 goes before others; -1 was taken back while it was being said.
     sa.Column("urgent", sa.SmallInteger, nullable=False),
     sa.Column("wanted", sa.Integer, nullable=False),
     sa.Column("said", sa.Integer, nullable=False),
@@ -169,6 +170,7 @@ deliveries = sa.Table(
     sa.Column("said_severity", sa.SmallInteger),
     sa.Column("spoken", sa.Integer, nullable=False, server_default="0"),
     sa.Column("reached", sa.Text, nullable=False, server_default="unknown"),
+    sa.Column("remind", sa.Integer, nullable=False, server_default="0"),
 )
 sa.Index("deliveries_pair", deliveries.c.incident_id, deliveries.c.channel, unique=True)
 sa.Index(

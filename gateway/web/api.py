@@ -106,7 +106,9 @@ async def show_incident(request: Request) -> JSONResponse:
         subjects = [incident.id, *(digest.id for digest in await ledger.digests.ever(incident.id))]
         found = await ledger.outbox.of(subjects)
         deliveries = [delivery for subject in subjects for delivery in found.get(subject, [])]
-        timers = (await ledger.timers.of([incident.id])).get(incident.id, [])
+        # A conversation is said again for those of it that nobody has acknowledged.
+        armed = await ledger.timers.of(subjects if incident.state == "open" else [incident.id])
+        timers = sorted((timer for many in armed.values() for timer in many), key=lambda timer: timer.due_at)
         tried = await ledger.outbox.attempts_of([delivery.id for delivery in deliveries])
         return {
             **incident_json(incident),

@@ -51,7 +51,8 @@ async def test_a_silence_lies_on_the_face_of_what_it_covers(house: Running) -> N
     await silence(house)
     (incident,) = (await house.get("incidents"))["items"]
     assert incident["muted_by"] is not None
-    assert "moving" in incident["muted_by"]
+    made = (await house.get("silences"))["items"][0]
+    assert incident["muted_by"] == f"silenced until {made['until']} by kim: moving"
 
 
 async def test_an_end_may_be_a_time_and_reason_and_name_left_out(house: Running) -> None:
