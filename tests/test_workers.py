@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 async def lanes(house: House, *names: str) -> AsyncIterator[list[Lane]]:
     """These channels' lanes at work; drained at the end."""
     crew = Crew()
-    made = [Lane(house.pipeline, house.outlets[name]) for name in names]
+    made = [Lane(house.pipeline, replace(house.outlets[name], paces=house.teams[name].paces)) for name in names]
     for lane in made:
         crew.start(lane.outlet.name, lambda lane=lane: lane.serve(lambda: None))
     try:
@@ -264,7 +265,7 @@ class Paused:
 
     def __init__(self, house: House) -> None:
         self._store = house.pipeline.store
-        self.read = self._store.read
+        self.read, self.tick, self.shared = self._store.read, self._store.tick, self._store.shared
         self.held, self.go = asyncio.Event(), asyncio.Event()
         house.pipeline.store = self  # type: ignore[assignment]
 
@@ -326,7 +327,7 @@ class TestDraining:
         store = house.pipeline.store
 
         class Stuck:
-            read = store.read
+            read, tick, shared = store.read, store.tick, store.shared
 
             async def write(self, work: Any) -> Any:
                 stuck.set()
