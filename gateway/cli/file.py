@@ -29,10 +29,9 @@ def check(file: str | None) -> None:
     from gateway.clock import now_ms
     from gateway.config import summary
 
-    now = now_ms()
     path = file or os.environ.get("TOCSIN_CONFIG") or "routing.yaml"
-    configuration = _load(path, now)
-    told = summary(configuration, now)
+    configuration = _load(path, now_ms())
+    told = summary(configuration)
     if configuration.tests:
         from gateway import rehearsing
         from gateway.telemetry import hush

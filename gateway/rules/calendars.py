@@ -222,6 +222,11 @@ def next_boundary(calendar: CalendarSettings, now: Millis) -> Millis | None:
     return None
 
 
+def is_over(calendar: CalendarSettings, now: Millis) -> bool:
+    """Whether it is closed and never opens again."""
+    return not is_open(calendar, now) and next_boundary(calendar, now) is None
+
+
 def _span_of_days(word: str) -> Iterator[int]:
     if word == "daily":
         yield from range(7)
