@@ -49,6 +49,17 @@ def read_duration(text: object) -> Millis:
     return round(sum(float(number) * _UNITS_MS[unit] for number, unit in parts))
 
 
+def lasting(hint: str) -> AfterValidator:
+    """A duration that means nothing where it is none; `hint` says what to write instead."""
+
+    def check(lasts: Millis) -> Millis:
+        if lasts <= 0:
+            raise ValueError(f"is no time at all; {hint}")
+        return lasts
+
+    return AfterValidator(check)
+
+
 def read_flag(value: object) -> bool:
     if value in (True, "true"):
         return True
