@@ -61,8 +61,8 @@ def load(
     path: Path, environ: Mapping[str, str], plugs: Plugs | None = None, now: Millis | None = None
 ) -> Configuration:
     """Read the file and those that its `${file:…}` name. Without `plugs`, with those that are installed. With `now`,
-    what only the hour makes wrong is a problem, too: a calendar whose dates are over, a holiday of the year to come that
-    leaves nobody on call. A gateway asks without, and warns of it: see `outdated`.
+    what only the hour makes wrong is a problem, too: a calendar whose dates are over, a holiday of the year to come
+    that leaves nobody on call. A gateway asks without, and warns of it: see `outdated`.
 
     Raises Refused, a BadConfiguration, with the problems sorted by line: all, or the first 100 and how many more."""
     plugs = plugs or Plugs(plugins.adapters(), plugins.channel_kinds())

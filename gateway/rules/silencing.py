@@ -29,6 +29,12 @@ def _fields(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _some_time(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise ValueError("names no calendar, so that nothing would be muted; give it at least one")
+    return names
+
+
 Alike = Annotated[Texts, AfterValidator(_fields)]
 """Names of an incident's texts: `service`, `labels.team`."""
 
@@ -38,7 +44,7 @@ class MuteSettings(Settings):
 
     name: str = ""
     match: Match = Match()
-    during: Texts
+    during: Annotated[Texts, AfterValidator(_some_time)]
     reason: str = ""
 
 

@@ -109,7 +109,7 @@ def _until(form: Form, now: Millis) -> Millis:
         return 0
     try:
         end = read_when(until, _UTC, now) if name == "until" else now + read_duration(lasts)
-    except (ValueError, OverflowError) as refused:
+    except ValueError as refused:
         form.wrong(name, str(refused))
         return 0
     if end <= now:
