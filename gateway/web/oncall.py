@@ -57,7 +57,7 @@ async def show(request: Request) -> JSONResponse:
 
 async def calendar(request: Request) -> Response:
     """The rotation as iCalendar, for whoever has its address: a calendar program can send no header."""
-    house: House = request.app.state.house
+    house = auth.house_of(request)
     name = request.path_params["rotation"]
     shown = request.query_params.get("token", "").encode("utf-8", "replace")
     by_address = bool(house.link_key) and hmac.compare_digest(shown, token(house.link_key, name).encode())
@@ -93,7 +93,7 @@ async def list_overrides(request: Request) -> JSONResponse:
     house = auth.admins_house(request)
     now = house.pipeline.now()
     found = await house.store.read(lambda ledger: ledger.quiet.overrides(now))
-    return JSONResponse({"items": [override_json(one) for one in found], "next_cursor": None})
+    return queries.whole([override_json(one) for one in found])
 
 
 async def add_override(request: Request) -> JSONResponse:
