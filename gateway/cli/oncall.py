@@ -55,15 +55,19 @@ def override() -> None:
 )
 @click.option("--to", "end", required=True, help="Until when, seen from then: 18:00, +8h, 'monday 09:00'.")
 @click.option("--for", "instead_of", help="Only in this person's turns.")
+@click.option("--reason", help="Why, for whoever wonders.")
 @by_option("asks for it")
-def add(rotation: str, member: str, begin: str, end: str, instead_of: str | None, by: str | None) -> None:
+def add(
+    rotation: str, member: str, begin: str, end: str, instead_of: str | None, reason: str | None, by: str | None
+) -> None:
     """Put a member on call in ROTATION, whoever's turn it is.
 
     \b
     Example:
-      tocsin override add primary --member lee --from now --to 'monday 09:00' --for kim
+      tocsin override add primary --member lee --from now --to 'monday 09:00' --for kim --reason ill
     """
-    body = {"rotation": rotation, "member": member, "from": begin, "to": end, "for": instead_of, "by": actor(by)}
+    when = {"from": begin, "to": end}
+    body = {"rotation": rotation, "member": member, **when, "for": instead_of, "reason": reason, "by": actor(by)}
     made = Gateway().post("/api/v1/overrides", body)
     click.echo(f"{made['id']}: {_sentence(made)}")
 
@@ -80,10 +84,10 @@ def list_(as_json: bool) -> None:
     found = Gateway().get("/api/v1/overrides")
     listing(
         found,
-        ["ID", "ROTATION", "MEMBER", "FOR", "FROM (UTC)", "TO (UTC)", "BY"],
+        ["ID", "ROTATION", "MEMBER", "FOR", "FROM (UTC)", "TO (UTC)", "BY", "REASON"],
         lambda one: [
             *(one["id"], one["rotation"], one["member"], one["for"] or "anybody"),
-            *(minute(one["from"]), minute(one["to"]), one["by"]),
+            *(minute(one["from"]), minute(one["to"]), one["by"], one["reason"]),
         ],
         as_json=as_json,
     )

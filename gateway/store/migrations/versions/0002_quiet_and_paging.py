@@ -89,6 +89,7 @@ def _wishes() -> None:
         sa.Column("begin", sa.BigInteger(), nullable=False),
         sa.Column("end", sa.BigInteger(), nullable=False),
         sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("overrides_end", "overrides", ["end"])
