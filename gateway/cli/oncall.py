@@ -58,7 +58,7 @@ def override() -> None:
 @click.option("--reason", help="Why, for whoever wonders.")
 @by_option("asks for it")
 def add(
-    rotation: str, member: str, begin: str, end: str, instead_of: str | None, reason: str | None, by: str | None
+    rotation: str, *, member: str, begin: str, end: str, instead_of: str | None, reason: str | None, by: str | None
 ) -> None:
     """Put a member on call in ROTATION, whoever's turn it is.
 
