@@ -290,6 +290,7 @@ class Override:
     id: str = ""
     instead_of: str = ""
     by: str = ""
+    reason: str = ""
 
 
 TimerKind: TypeAlias = Literal["tell", "escalate", "repeat", "unmute", "expire", "steady", "silence"]

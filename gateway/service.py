@@ -319,6 +319,7 @@ class Service:
     async def _follow(self) -> None:
         """Take every saved file that is right; keep the last good one where it is wrong, and say so."""
         watch = Watch(self.house.configuration.contents)
+        await self._warn(self.house.configuration)
         while True:
             changed = asyncio.ensure_future(watch.changed())
             while not changed.done():
@@ -362,9 +363,16 @@ class Service:
         await self._apply(fresh)
         RELOADS.labels("taken").inc()
         log.info("configuration taken", hash=fresh.hash)
+        await self._warn(fresh)
         if self.house.refused is not None:
             self.house.refused = None
             await self._tell(own.configuration_taken(new_id(), self.pipeline.now()))
+
+    async def _warn(self, configuration: Configuration) -> None:
+        """A file that was good does not turn bad because time passes: `tocsin check` refuses it, we go on with it."""
+        outdated = await asyncio.to_thread(config.outdated, configuration, self.pipeline.now())
+        if outdated:
+            log.warning("configuration outdated", problems=outdated, hash=configuration.hash)
 
     async def _tell(self, event: Event) -> None:
         """Store an event of our own, now or by one of the next sweeps: a problem that is not told, or whose end is

@@ -217,7 +217,7 @@ async def test_who_was_first_is_named_to_who_was_second(tmp_path: Path) -> None:
         with pytest.raises(Conflict, match=r"#1 was acknowledged by kim first, at 2026-11-20 12:00 UTC"):
             await house.act("acknowledge", "lee")
         await house.act("resolve", "lee", note="new disk")
-        with pytest.raises(Conflict, match="resolved already"):
+        with pytest.raises(Conflict, match="#1 is resolved already, by lee, 2026-11-20 12:00 UTC"):
             await house.act("acknowledge", "lee")
         assert await house.act("resolve", "kim") == await house.incident()
         assert (await house.act("reopen", "kim")).state == "open"

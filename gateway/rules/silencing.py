@@ -11,11 +11,12 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Final
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, model_validator
 
-from gateway.fields import Duration, Settings, Texts
+from gateway.fields import Duration, Settings, Texts, lasting
 from gateway.model import Hold, Incident, Millis, Silence
-from gateway.rules.calendars import CalendarSettings, is_open, next_boundary
+from gateway.rules.calendars import CalendarSettings, is_open, located, next_boundary
+from gateway.rules.documents import Place
 from gateway.rules.matching import Match
 from gateway.rules.shapes import rfc3339
 
@@ -29,6 +30,12 @@ def _fields(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _some_time(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise ValueError("names no calendar, so that nothing would be muted; give it at least one")
+    return names
+
+
 Alike = Annotated[Texts, AfterValidator(_fields)]
 """Names of an incident's texts: `service`, `labels.team`."""
 
@@ -38,7 +45,7 @@ class MuteSettings(Settings):
 
     name: str = ""
     match: Match = Match()
-    during: Texts
+    during: Annotated[Texts, AfterValidator(_some_time)]
     reason: str = ""
 
 
@@ -51,12 +58,25 @@ class InhibitSettings(Settings):
     mute: Match
     same: Alike = ()
 
+    @model_validator(mode="after")
+    def _bounded(self) -> InhibitSettings:
+        """With `same`, an empty block is one problem and all that is alike; without, it would be the whole house."""
+        hint = "give it a condition, or say in `same` what must be alike"
+        wrong: list[tuple[Place, str]] = []
+        if not self.same and not self.when.conditions:
+            wrong.append((("when",), f"is empty, so that whatever is open would mute; {hint}"))
+        if not self.same and not self.mute.conditions:
+            wrong.append((("mute",), f"is empty, so that nobody would hear of anything; {hint}"))
+        if wrong:
+            raise located("inhibit", wrong)
+        return self
+
 
 class ExpireSettings(Settings):
     """One of `expire:`: what matches and has not fired for so long is taken to be over."""
 
     match: Match = Match()
-    after: Duration
+    after: Annotated[Duration, lasting("write how long without news it takes to be over, like 2h")]
 
 
 def value_of(incident: Incident, name: str) -> str:

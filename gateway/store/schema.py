@@ -248,6 +248,7 @@ overrides = sa.Table(
     sa.Column("begin", sa.BigInteger, nullable=False),
     sa.Column("end", sa.BigInteger, nullable=False),
     sa.Column("by", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
 )
 sa.Index("overrides_end", overrides.c.end)
 

@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse
 
 from gateway.errors import BadField
 from gateway.model import Json, Severity
+from gateway.rules.calendars import choice, suggestion
 from gateway.rules.reading import decode
 from gateway.rules.shapes import parse_rfc3339
 from gateway.store.schema import LIVING, incidents
@@ -65,10 +66,15 @@ async def document(request: Request, keys: set[str]) -> Mapping[str, Any]:
     document = decode("", raw)
     if not isinstance(document, dict):
         raise Refused(422, "The body must be a JSON object.", "bad_field")
-    unknown = sorted(set(document) - keys)
-    if unknown:
-        raise Refused(422, "A key is unknown.", "bad_field", errors=[BadField(key, "is unknown") for key in unknown])
+    _check_keys(document, keys)
     return document
+
+
+def _check_keys(document: Mapping[str, Any], keys: Collection[str]) -> None:
+    unknown = sorted(set(document) - set(keys))
+    if unknown:
+        wrong = [BadField(key, "is unknown" + (suggestion(key, keys) or f"; {choice('key', keys)}")) for key in unknown]
+        raise Refused(422, "A key is unknown.", "bad_field", errors=wrong)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +102,7 @@ async def question(request: Request) -> Question:
 
 
 def _unwrapped(document: Mapping[str, Any], at: str | None) -> Question:
-    unknown = sorted(set(document) - _ENVELOPE - {"at"})
-    if unknown:
-        raise Refused(422, "A key is unknown.", "bad_field", errors=[BadField(key, "is unknown") for key in unknown])
+    _check_keys(document, _ENVELOPE | {"at"})
     if ("alert" in document) == ("body" in document):
         raise bad("alert", "give either `alert`, or `body` with `source`")
     headers = document.get("headers", {})
@@ -150,6 +154,11 @@ def page(items: list[dict[str, Json]], limit: int, keys: list[str] | None = None
         key = keys[limit - 1] if keys is not None else str(items[limit - 1]["id"])
         cursor = base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
     return JSONResponse({"items": items[:limit], "next_cursor": cursor})
+
+
+def whole(items: Sequence[Mapping[str, Json]]) -> JSONResponse:
+    """A list that has no pages."""
+    return JSONResponse({"items": items, "next_cursor": None})
 
 
 def bad(path: str, message: str) -> Refused:

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway import config, plugins
-from gateway.config import Configuration, Plugs, Refused, load, summary
+from gateway.config import Configuration, Plugs, Refused, load, outdated, summary
 from gateway.config.problems import sentence
 from gateway.contracts import SourceSettings
 from gateway.errors import BadConfiguration
@@ -191,14 +191,24 @@ def test_the_summary_says_where_there_are_no_buttons(
     assert ("buttons and links are left out: public_url is not set" in said.splitlines()) is left_out
 
 
-def test_the_summary_names_calendars_that_are_over_where_it_knows_the_hour(tmp_path: Path) -> None:
-    text = 'calendars:\n  release: {time_zone: UTC, dates: [{from: "2026-01-04T00:00", to: "2026-01-05T12:00"}]}\n'
-    good = loaded(tmp_path, text)
-    over = "calendar release never opens again: its dates are over"
-    assert over in summary(good, MONDAY_NOON)
-    assert over not in summary(good, MONDAY_NOON - 1)
-    assert over not in summary(good, MONDAY_NOON - 7 * 86_400_000)
-    assert over not in summary(good)
+OVER = """calendars:
+  office: {time_zone: UTC, weekly: [{days: mon, from: "09:00", to: "18:00"}]}
+  release: {time_zone: UTC, dates: [{from: "2026-01-04T00:00", to: "2026-01-05T12:00"}]}
+"""
+
+
+def test_a_calendar_whose_dates_are_over_is_a_problem_where_the_hour_is_known(tmp_path: Path) -> None:
+    """A gateway asks without the hour, and warns of it: a file that was good must not turn bad as time passes."""
+    good = loaded(tmp_path, OVER)
+    file = tmp_path / "routing.yaml"
+    over = "calendars.release: never opens again: its dates are over; give it later ones, or remove it"
+    with pytest.raises(BadConfiguration) as refused:
+        load(file, {}, now=MONDAY_NOON)
+    assert str(refused.value) == f"{file}:3: {over}"
+    assert outdated(good, MONDAY_NOON) == [over]
+    for earlier in (MONDAY_NOON - 1, MONDAY_NOON - 7 * 86_400_000):
+        assert load(file, {}, now=earlier).hash == good.hash
+        assert outdated(good, earlier) == []
 
 
 def test_a_file_with_little_in_it_is_good(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ down_revision = "0002"
 
 def upgrade() -> None:
     op.add_column("deliveries", sa.Column("remind", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("overrides", sa.Column("reason", sa.Text(), nullable=False, server_default=""))
     op.create_table(
         "lanes",
         sa.Column("channel", sa.Text(), nullable=False),
