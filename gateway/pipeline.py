@@ -143,11 +143,13 @@ class Pipeline:
             settling = Settling(outlet, self.rules, now, self.new_id, self.dice, struggling)
             turning = Turning(outlet, self.rules, now, self.new_id, ringing)
             turn = await turning.turn(ledger, settling, said, most, recovered=recovered)
-            return replace(turn, woken=frozenset(settling.woken))
+            return replace(turn, woken=frozenset(settling.woken), raised=bool(settling.raised))
 
         turn = await self.store.write(work)
         if turn.woken:
             self.woken(turn.woken)
+        if turn.raised:
+            self.arrived.set()
         return turn
 
     async def say(self, outlet: Outlet, claim: Claim) -> Said:
