@@ -204,5 +204,5 @@ def start_logging(level: str = "info") -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[foreign], force=True)
     # These print addresses, and addresses hold tokens (Telegram's, Slack's). uvicorn's warnings are one line for
     # each bad request, however many: those are refusals, which are counted and sampled.
-    for name in ("uvicorn.error", "httpx2", "httpcore2", "urllib3", "apprise", "asyncio", "aiosqlite"):
+    for name in ("uvicorn.error", "aiohttp", "httpx2", "httpcore2", "urllib3", "apprise", "asyncio", "aiosqlite"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -31,11 +31,12 @@ GATHERING: Millis = 5_000
 @dataclass(frozen=True, slots=True)
 class Turn:
     """What a lane has to say now; if nothing, when its next delivery is due (None: none waits). `woken`: other
-    channels that have something to say because of what was settled."""
+    channels that have something to say because of what was settled. `raised`: an alert of the gateway's own waits."""
 
     claims: tuple[Claim, ...] = ()
     next_due: Millis | None = None
     woken: frozenset[str] = frozenset()
+    raised: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,7 +221,7 @@ class Deciding:
         if hold is not None:
             incident = self._muted(self._routed(incident, read), hold)
             return incident, replace(read, targets=(), holds=(hold,), started=())
-        incident = self._routed(replace(incident, muted_by=""), read)
+        incident = self._routed(replace(incident, muted_by="") if incident.muted_by else incident, read)
         if incident.state == "acknowledged":
             held = Hold("acknowledged", incident.acknowledged_by)
             return incident, replace(read, targets=(), holds=(held,), started=())
@@ -239,7 +239,8 @@ class Deciding:
     def _routed(self, incident: Incident, read: Plan) -> Incident:
         heard = self._heard.get(incident.id, {}).values()
         routed = any(delivery.route != DEFAULT for delivery in heard)
-        return replace(incident, unrouted=read.unrouted and not routed)
+        unrouted = read.unrouted and not routed
+        return incident if unrouted == incident.unrouted else replace(incident, unrouted=unrouted)
 
     def _muted(self, incident: Incident, hold: Hold) -> Incident:
         self._cancel(incident.id, (*_ENDS_WITH_AN_ACKNOWLEDGEMENT, "unmute"))
