@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest file in `migrations/versions`."""
 
 metadata = sa.MetaData()
@@ -46,6 +46,7 @@ sa.Index(
     sqlite_where=events.c.state == word("unreadable"),
     postgresql_where=events.c.state == word("unreadable"),
 )
+sa.Index("events_source", events.c.source, events.c.id)
 
 seen = sa.Table(
     "seen",
@@ -108,6 +109,9 @@ sa.Index(
 sa.Index("incidents_key", incidents.c.source, incidents.c.fingerprint, incidents.c.number)
 sa.Index("incidents_opened", incidents.c.opened_at, incidents.c.id)
 sa.Index("incidents_open", incidents.c.opened_at, incidents.c.id, sqlite_where=LIVING, postgresql_where=LIVING)
+sa.Index("incidents_source", incidents.c.source, incidents.c.opened_at, incidents.c.id)
+sa.Index("incidents_service", incidents.c.service, incidents.c.opened_at, incidents.c.id)
+sa.Index("incidents_severity", incidents.c.severity, incidents.c.opened_at, incidents.c.id)
 
 alerts = sa.Table(
     "alerts",
@@ -168,6 +172,7 @@ deliveries = sa.Table(
     sa.Column("reached", sa.Text, nullable=False, server_default="unknown"),
 )
 sa.Index("deliveries_pair", deliveries.c.incident_id, deliveries.c.channel, unique=True)
+sa.Index("deliveries_channel", deliveries.c.channel, deliveries.c.id)
 sa.Index(
     "deliveries_due",
     deliveries.c.channel,
@@ -187,6 +192,7 @@ sa.Index(
 sa.Index(
     "deliveries_failed",
     deliveries.c.channel,
+    deliveries.c.id,
     sqlite_where=deliveries.c.state == word("failed"),
     postgresql_where=deliveries.c.state == word("failed"),
 )
