@@ -16,6 +16,4 @@ def upgrade() -> None:
     op.create_index("deliveries_channel", "deliveries", ["channel", "id"])
     failed = sa.text("state = 'failed'")
     op.drop_index("deliveries_failed", "deliveries")
-    op.create_index(
-        "deliveries_failed", "deliveries", ["channel", "id"], sqlite_where=failed, postgresql_where=failed
-    )
+    op.create_index("deliveries_failed", "deliveries", ["channel", "id"], sqlite_where=failed, postgresql_where=failed)
