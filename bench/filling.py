@@ -24,6 +24,14 @@ LIVING: Final = 20_000
 """The newest so many (or a fiftieth of all) are not resolved."""
 _BODY: Final = b'{"data":{"event":{"message":"' + b"x" * 1200 + b'"}}}'
 _CHUNK: Final = 5_000
+_TABLES: Final = (
+    schema.events,
+    schema.alerts,
+    schema.incidents,
+    schema.changes,
+    schema.deliveries,
+    schema.attempts,
+)
 _PLAN: Final = {
     "routes": [{"name": "everything", "matched": True, "missed": None}],
     "targets": [{"channel": "out", "route": "everything"}],
@@ -40,6 +48,10 @@ def fill(url: str, many: int, now: int, dice: random.Random) -> float:
             for pragma in ("synchronous = OFF", "cache_size = -400000", "wal_autocheckpoint = 20000"):
                 connection.exec_driver_sql(f"PRAGMA {pragma}")
             connection.commit()
+        later = [index for table in _TABLES for index in table.indexes]
+        for index in later:
+            index.drop(connection)
+        connection.commit()
         for first in range(0, many, _CHUNK):
             rows = _rows(first, min(first + _CHUNK, many), many, now, dice)
             for table, of_table in rows.items():
@@ -48,30 +60,25 @@ def fill(url: str, many: int, now: int, dice: random.Random) -> float:
             connection.commit()
             if first % (_CHUNK * 40) == 0:
                 print(f"  {first:,} incidents stored, {time.perf_counter() - started:.0f} s", flush=True)
+        for index in later:
+            index.create(connection)
+        connection.commit()
     engine.dispose()
     return time.perf_counter() - started
 
 
 def _rows(first: int, end: int, many: int, now: int, dice: random.Random) -> dict[sa.Table, list[dict[str, Any]]]:
-    rows: dict[sa.Table, list[dict[str, Any]]] = {
-        table: []
-        for table in (
-            schema.events,
-            schema.alerts,
-            schema.incidents,
-            schema.changes,
-            schema.deliveries,
-            schema.attempts,
-        )
-    }
+    rows: dict[sa.Table, list[dict[str, Any]]] = {table: [] for table in _TABLES}
     living = min(LIVING, many // 50)
     for number in range(first, end):
         at = now - DAYS * DAY + int(DAYS * DAY * (number / many))
-        _one(rows, number, at, number >= many - living, dice)
+        _one(rows, number, at, now, number >= many - living, dice)
     return rows
 
 
-def _one(rows: dict[sa.Table, list[dict[str, Any]]], number: int, at: int, lives: bool, dice: random.Random) -> None:
+def _one(
+    rows: dict[sa.Table, list[dict[str, Any]]], number: int, at: int, now: int, lives: bool, dice: random.Random
+) -> None:
     ids = _ids(at, dice)
     source, adapter = _weighted([((s, a), w) for s, a, w in SOURCES], dice)
     severity = 5 if number == 7 else _weighted(SEVERITIES, dice)
@@ -79,7 +86,7 @@ def _one(rows: dict[sa.Table, list[dict[str, Any]]], number: int, at: int, lives
     incident, event = next(ids), next(ids)
     labels = {"environment": "production", "server_name": f"web-{number % 40}"}
     # One in a hundred of the resolved ones lived for a month.
-    over = None if lives else at + (30 * DAY if number % 100 == 0 else 60_000 + number % 3_600_000)
+    over = None if lives else min(at + (30 * DAY if number % 100 == 0 else 60_000 + number % 3_600_000), now)
     state = "resolved" if not lives else "acknowledged" if number % 10 == 0 else "open"
     rows[schema.events].append(
         {

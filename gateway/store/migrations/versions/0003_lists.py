@@ -10,8 +10,10 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    for column in ("source", "service", "severity"):
+    op.drop_index("incidents_open", "incidents")
+    for column in ("state", "source", "service", "severity"):
         op.create_index(f"incidents_{column}", "incidents", [column, "opened_at", "id"])
+    op.create_index("incidents_updated", "incidents", ["updated_at", "id"])
     op.create_index("events_source", "events", ["source", "id"])
     op.create_index("deliveries_channel", "deliveries", ["channel", "id"])
     failed = sa.text("state = 'failed'")
