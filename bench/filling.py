@@ -40,7 +40,7 @@ _PLAN: Final = {
 
 
 def fill(url: str, many: int, now: int, dice: random.Random) -> float:
-    """Put `many` incidents into this database's empty tables, the oldest 390 days ago. How many seconds it took."""
+    """Put `many` incidents into this database's tables, the oldest 390 days ago. How many seconds it took."""
     started = time.perf_counter()
     engine = sa.create_engine(url)
     with engine.connect() as connection:
