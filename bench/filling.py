@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from gateway.model import Severity
 from gateway.store import schema
 
 DAY: Final = 86_400_000
@@ -18,8 +19,8 @@ DAYS: Final = 390
 """So many days are filled, up to now."""
 SOURCES: Final = (("sentry", "sentry", 70), ("generic", "generic", 25), ("github", "github", 4), ("rare", "generic", 1))
 SERVICES: Final = tuple(f"svc-{number}" for number in range(200))
-SEVERITIES: Final = ((3, 70), (2, 20), (1, 9), (4, 1))
-"""Weights; no incident is an emergency (5 of `gateway.model.Severity`) but one."""
+SEVERITIES: Final = ((Severity.ERROR, 70), (Severity.WARNING, 20), (Severity.INFO, 9), (Severity.CRITICAL, 1))
+"""Weights. One incident alone is an emergency."""
 LIVING: Final = 20_000
 """The newest so many (or a fiftieth of all) are not resolved."""
 _BODY: Final = b'{"data":{"event":{"message":"' + b"x" * 1200 + b'"}}}'
@@ -81,7 +82,7 @@ def _one(
 ) -> None:
     ids = _ids(at, dice)
     source, adapter = _weighted([((s, a), w) for s, a, w in SOURCES], dice)
-    severity = 5 if number == 7 else _weighted(SEVERITIES, dice)
+    severity = int(Severity.EMERGENCY if number == 7 else _weighted(SEVERITIES, dice))
     service, title = SERVICES[number % len(SERVICES)], f"Error {number}: value too long for {dice.choice(SERVICES)}"
     incident, event = next(ids), next(ids)
     labels = {"environment": "production", "server_name": f"web-{number % 40}"}
@@ -196,7 +197,7 @@ def _told(
             "digest": "",
             "person": "",
             "said_at": 0 if failed else at,
-            "said_severity": None if failed else 3,
+            "said_severity": None if failed else int(Severity.ERROR),
             "spoken": 0 if failed else said,
             "reached": "unknown",
         }

@@ -109,13 +109,15 @@ class Growth:
 
     async def _looking(self) -> None:
         """Every list while alerts come in; then memory for as long as was asked."""
+        small = await self._small()
         process = server.gateway_on(self._full, PORT, RECEIVER_PORT, self._folder, KEEP_ALL)
         try:
             start = await server.first_202(PORT, process)
             self.table.add("start to first 202", start, "s")
             coming = asyncio.create_task(load.steady(PORT, PER_SECOND, self._asked.steady, "s-", {}))
-            await asyncio.to_thread(self._lists)
+            grown = await asyncio.to_thread(self._lists)
             memory = [process.memory_mib]
+            self._compare(small, grown)
             while not coming.done():
                 await asyncio.wait({coming}, timeout=10)
                 memory.append(process.memory_mib)
@@ -126,6 +128,28 @@ class Growth:
         self.table.add(f"memory, most in {self._asked.steady:g} s at 100/s", max(memory), "MiB", 150)
         self.table.add("memory at the end", memory[-1], "MiB")
         print("  memory " + " ".join(f"{one:.0f}" for one in memory), flush=True)
+
+    async def _small(self) -> dict[str, list[float]]:
+        """The same lists of the store that is as good as empty, under the same load."""
+        process = server.gateway_on(self._empty, PORT, RECEIVER_PORT, self._folder, KEEP_ALL)
+        coming: asyncio.Task[load.Tally] | None = None
+        try:
+            await server.first_202(PORT, process)
+            coming = asyncio.create_task(load.steady(PORT, PER_SECOND, 3600, "e-", {}))
+            return await asyncio.to_thread(self._lists)
+        finally:
+            if coming is not None:
+                coming.cancel()
+            process.stop()
+
+    def _compare(self, small: Mapping[str, list[float]], grown: Mapping[str, list[float]]) -> None:
+        for name, waits in grown.items():
+            before, after = (1e3 * one[len(one) // 2] for one in (small[name], waits))
+            print(f"  {name:46} p50 {before:6.1f} → {after:6.1f} ms;  p99 {1e3 * _p99(small[name]):6.1f} before")
+            self.table.add(f"{name}, p99", 1e3 * _p99(waits), "ms", 50)
+        medians = [waits[len(waits) // 2] / small[name][len(waits) // 2] for name, waits in grown.items()]
+        self.table.add("a list's p50, full to empty: the worst", max(medians), "×")
+        self.table.add("a list's p50, full to empty: the median", sorted(medians)[len(medians) // 2], "×")
 
     async def _sweeping(self) -> None:
         process = server.gateway_on(self._full, PORT, RECEIVER_PORT, self._folder, LET_GO)
@@ -152,39 +176,36 @@ class Growth:
     def _waits(self, name: str, tally: load.Tally) -> None:
         waits = sorted(tally.waits)
         self.table.add(f"{name}, p50", 1e3 * waits[len(waits) // 2], "ms")
-        self.table.add(f"{name}, p99", 1e3 * waits[len(waits) * 99 // 100], "ms")
+        self.table.add(f"{name}, p99", 1e3 * _p99(waits), "ms")
         others = {status: count for status, count in tally.statuses.items() if status != 202}
         if others:
             print(f"    other answers {others}", flush=True)
 
-    def _lists(self) -> None:
+    def _lists(self) -> dict[str, list[float]]:
+        """How long each of its calls took, in seconds, sorted; by what was asked."""
         connection = http.client.HTTPConnection("127.0.0.1", PORT)
         deep = {path: self._deep(connection, path) for path in ("incidents", "events", "deliveries")}
         first = self._get(connection, "/api/v1/incidents?limit=1")["items"][0]
-        for name, path in _questions(deep, first["id"], self._now):
-            self._time(connection, name, "GET", path, None)
         alert = json.dumps({"title": "Disk 94% full", "severity": "critical", "service": "svc-7"})
-        self._time(connection, "explain", "POST", "/api/v1/explain", alert)
-        self._time(connection, "readyz", "GET", "/readyz", None)
+        took = {name: self._time(connection, path) for name, path in _questions(deep, first["id"], self._now)}
+        took["explain"] = self._time(connection, "/api/v1/explain", alert)
+        took["readyz"] = self._time(connection, "/readyz")
         connection.close()
+        return took
 
-    def _time(
-        self, connection: http.client.HTTPConnection, name: str, method: str, path: str, body: str | None
-    ) -> None:
+    @staticmethod
+    def _time(connection: http.client.HTTPConnection, path: str, body: str | None = None) -> list[float]:
         waits: list[float] = []
         for _ in range(ASKED):
             started = time.perf_counter()
-            connection.request(method, path, body, {"content-type": "application/json"} if body else {})
+            headers = {"content-type": "application/json"} if body else {}
+            connection.request("POST" if body else "GET", path, body, headers)
             answer = connection.getresponse()
             raw = answer.read()
             waits.append(time.perf_counter() - started)
             if answer.status != 200:
                 raise RuntimeError(f"{path}: {answer.status} {raw[:200]!r}")
-        waits.sort()
-        document = json.loads(raw)
-        shown = f", {len(document['items'])} items" if "items" in document else ""
-        print(f"    {name}: p50 {1e3 * waits[len(waits) // 2]:.1f} ms{shown}", flush=True)
-        self.table.add(f"{name}, p99", 1e3 * waits[len(waits) * 99 // 100], "ms", 50)
+        return sorted(waits)
 
     def _deep(self, connection: http.client.HTTPConnection, path: str) -> str:
         """A cursor in the midst of the list, after ten pages made one by one from there."""
@@ -194,7 +215,7 @@ class Growth:
         cursor = _cursor(f"{middle} {key}" if path == "incidents" else key)
         for _ in range(10):
             page = self._get(connection, f"/api/v1/{path}?limit=200&{urlencode({'cursor': cursor})}")
-            cursor = page["next_cursor"]
+            cursor = page["next_cursor"] or cursor
         return cursor
 
     @staticmethod
@@ -272,6 +293,10 @@ def _questions(deep: Mapping[str, str], incident: str, now: int) -> list[tuple[s
 
 def _cursor(key: str) -> str:
     return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
+
+
+def _p99(waits: Sequence[float]) -> float:
+    return waits[len(waits) * 99 // 100]
 
 
 def _within(buckets: Sequence[tuple[float, float]], count: float) -> float:

@@ -64,7 +64,8 @@ class Sweeper:
                 await self._all(kind, gone)
         finally:
             if gone:
-                log.info("old things deleted", seconds=round(time.monotonic() - started, 1), **gone)
+                counts = {f"{kind}s": count for kind, count in gone.items()}
+                log.info("old things deleted", seconds=round(time.monotonic() - started, 1), **counts)
         return gone
 
     async def _keys(self, gone: Counter[str]) -> None:
