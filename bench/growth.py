@@ -28,8 +28,6 @@ import uvloop
 
 from bench import filling, load, server
 from gateway.rules.shapes import rfc3339
-from gateway.store import engine
-from gateway.telemetry import hush
 
 PORT, RECEIVER_PORT = 18_491, 18_492
 CONNECTIONS = 64
@@ -70,15 +68,18 @@ class Growth:
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         receiver = await loop.create_server(lambda: load.Receiver(lambda _: None), "127.0.0.1", RECEIVER_PORT)
-        self._fill()
+        await self._fill()
         await self._accepting()
         await self._looking()
         await self._sweeping()
         receiver.close()
 
-    def _fill(self) -> None:
-        if self._full.startswith("sqlite"):
-            engine.prepare(engine.database_path(self._full))
+    async def _fill(self) -> None:
+        process = server.gateway_on(self._full, PORT, RECEIVER_PORT, self._folder, KEEP_ALL)
+        try:
+            await server.first_202(PORT, process)  # it has made its tables
+        finally:
+            process.stop()
         took = filling.fill(self._full, self._asked.incidents, self._now, random.Random(1))
         print(f"  {self._asked.incidents:,} incidents stored in {took:.0f} s", flush=True)
 
@@ -315,10 +316,9 @@ def main() -> int:
     parser.add_argument("--folder", default="", help="where SQLite's files are put for the time; default: TMPDIR")
     asked = parser.parse_args()
     if bool(asked.database) != bool(asked.empty):
-        parser.error("give --database and --empty together, both with the schema in them")
+        parser.error("give --database and --empty together: two databases with nothing in them")
     if len(os.sched_getaffinity(0)) > 1:
         os.sched_setaffinity(0, {server.LOAD_CORE})
-    hush()
     with tempfile.TemporaryDirectory(prefix="tocsin-growth-", dir=asked.folder or None) as folder:
         growth = Growth(asked, Path(folder))
         uvloop.run(growth.run())
