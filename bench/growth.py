@@ -68,7 +68,8 @@ class Growth:
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         receiver = await loop.create_server(lambda: load.Receiver(lambda _: None), "127.0.0.1", RECEIVER_PORT)
-        await self._fill()
+        if self._asked.incidents:
+            await self._fill()
         await self._accepting()
         await self._looking()
         await self._sweeping()
@@ -306,7 +307,7 @@ def _within(buckets: Sequence[tuple[float, float]], count: float) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--incidents", type=int, default=1_000_000)
+    parser.add_argument("--incidents", type=int, default=1_000_000, help="0: --database is filled already")
     parser.add_argument("--seconds", type=float, default=5, help="how long a burst lasts")
     parser.add_argument("--rounds", type=int, default=3, help="bursts against each store")
     parser.add_argument("--steady", type=float, default=600, help="seconds at 100/s with memory watched")
