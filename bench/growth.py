@@ -92,7 +92,7 @@ class Growth:
                 if name == "empty" and url.startswith("sqlite"):
                     for old in self._folder.glob("empty.db*"):
                         old.unlink()
-                rates[name].append(await self._burst(url, f"{name}{number}-", drain=name == "full"))
+                rates[name].append(await self._burst(url, f"{name}{self._now}-{number}-", drain=name == "full"))
                 print(f"  accepted, {name:5} {rates[name][-1]:8,.0f}/s", flush=True)
         ratio = sorted(full / empty for full, empty in zip(rates["full"], rates["empty"], strict=True))
         self.table.add("accept rate, full to empty (median)", ratio[len(ratio) // 2], "×", 0.9, at_least=True)
@@ -116,7 +116,7 @@ class Growth:
         try:
             start = await server.first_202(PORT, process)
             self.table.add("start to first 202", start, "s")
-            coming = asyncio.create_task(load.steady(PORT, PER_SECOND, self._asked.steady, "s-", {}))
+            coming = asyncio.create_task(load.steady(PORT, PER_SECOND, self._asked.steady, f"s{self._now}-", {}))
             grown = await asyncio.to_thread(self._lists)
             memory = [process.memory_mib]
             self._compare(small, grown)
@@ -137,7 +137,7 @@ class Growth:
         coming: asyncio.Task[load.Tally] | None = None
         try:
             await server.first_202(PORT, process)
-            coming = asyncio.create_task(load.steady(PORT, PER_SECOND, 3600, "e-", {}))
+            coming = asyncio.create_task(load.steady(PORT, PER_SECOND, 3600, f"e{self._now}-", {}))
             return await asyncio.to_thread(self._lists)
         finally:
             if coming is not None:
@@ -157,7 +157,7 @@ class Growth:
         process = server.gateway_on(self._full, PORT, RECEIVER_PORT, self._folder, LET_GO)
         try:
             await server.first_202(PORT, process)
-            tally = await load.steady(PORT, PER_SECOND, self._asked.sweep, "r-", {})
+            tally = await load.steady(PORT, PER_SECOND, self._asked.sweep, f"r{self._now}-", {})
             self._waits("202 at 100/s while old things go", tally)
             text = await asyncio.to_thread(self._text, "/metrics")
             self.table.add("memory while old things go", process.memory_mib, "MiB", 150)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from gateway.model import Incident, Severity
 from gateway.store.driver import Connection, Prepared, among, listed
-from gateway.store.schema import LIVING, incidents
+from gateway.store.schema import LIVING, apart, incidents, word
 from gateway.store.searching import Place, Wanted, search
 
 _COLUMNS = [field.name for field in fields_of(Incident)]
@@ -27,8 +27,14 @@ _MOVE = Prepared(
     .values({name: sa.bindparam(f"new_{name}") for name in _CHANGING})
 )
 _LIVING = Prepared(sa.select(incidents).where(among(_KEY, "keys"), LIVING))
-_NEWEST = sa.select(sa.func.max(incidents.c.number)).where(among(_KEY, "keys")).group_by(*_KEY)
-_LAST = Prepared(sa.select(incidents).where(incidents.c.number.in_(_NEWEST), sa.not_(LIVING)))
+# Grouped and asked `apart`, so that only `incidents_key` and the number serve: by the source alone, or the state, it
+# would be a walk through everything that there ever was.
+_NEWEST = (
+    sa.select(sa.func.max(incidents.c.number)).where(among(_KEY, "keys")).group_by(*(apart(column) for column in _KEY))
+)
+_LAST = Prepared(
+    sa.select(incidents).where(incidents.c.number.in_(_NEWEST), apart(incidents.c.state) == word("resolved"))
+)
 _BY_ID = Prepared(sa.select(incidents).where(among(incidents.c.id, "ids")))
 _BY_NUMBER = Prepared(sa.select(incidents).where(incidents.c.number == sa.bindparam("name")))
 _COUNT = Prepared(

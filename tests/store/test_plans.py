@@ -116,3 +116,19 @@ async def test_a_list_of_deliveries_too(
     noting = Noting()
     await newest(noting, outbox._LISTING, states.split(), where, "before", 50)  # type: ignore[arg-type]
     assert any(f" {index}" in step for step in plan(database, noting.asked[0])), plan(database, noting.asked[0])
+
+
+OF_LISTS = ("incidents_source ", "incidents_service", "incidents_severity", "incidents_state", "incidents_updated")
+
+
+@pytest.mark.parametrize("name", sorted(name for name in STATEMENTS if not name.startswith("searching.")))
+def test_the_indexes_of_lists_mislead_nothing_else(database: Path, name: str) -> None:
+    """Half of all incidents may be of one source: whoever looks for one must not go through them."""
+    misled = [step for step in plan(database, STATEMENTS[name]) for index in OF_LISTS if index in step]
+    assert misled == []
+
+
+def test_the_last_of_a_key_is_found_by_the_whole_key(database: Path) -> None:
+    steps = plan(database, STATEMENTS["incidents._LAST"])
+    assert any("incidents_key (source=? AND fingerprint=?)" in step for step in steps), steps
+    assert any("INTEGER PRIMARY KEY" in step for step in steps), steps
