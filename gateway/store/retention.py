@@ -20,6 +20,7 @@ from gateway.store.driver import Connection, Prepared, among, listed
 from gateway.store.safe import Ledger, Safe
 from gateway.store.schema import (
     alerts,
+    apart,
     attempts,
     changes,
     deliveries,
@@ -91,7 +92,7 @@ def _promised_of(table: sa.Table) -> sa.ColumnElement[bool]:
 _TAKE_EVENTS = _taken(events, events.c.state != word("waiting"), events.c.received_at < _BEFORE)
 _TAKE_INCIDENTS = _taken(
     incidents,
-    incidents.c.state == word("resolved"),
+    apart(incidents.c.state) == word("resolved"),
     incidents.c.resolved_at < _BEFORE,
     sa.not_(_promised_of(incidents)),
     sa.not_(sa.exists(_IN_TALK)),
