@@ -92,22 +92,26 @@ class Growth:
                 if name == "empty" and url.startswith("sqlite"):
                     for old in self._folder.glob("empty.db*"):
                         old.unlink()
-                rates[name].append(await self._burst(url, f"{name}{self._now}-{number}-", drain=name == "full"))
-                print(f"  accepted, {name:5} {rates[name][-1]:8,.0f}/s", flush=True)
+                rate, cost = await self._burst(url, f"{name}{self._now}-{number}-", drain=name == "full")
+                rates[name].append(rate)
+                print(f"  accepted, {name:5} {rate:8,.0f}/s, {1e6 * cost:6.0f} µs CPU each", flush=True)
         ratio = sorted(full / empty for full, empty in zip(rates["full"], rates["empty"], strict=True))
         self.table.add("accept rate, full to empty (median)", ratio[len(ratio) // 2], "×", 0.9, at_least=True)
 
-    async def _burst(self, url: str, run: str, *, drain: bool) -> float:
+    async def _burst(self, url: str, run: str, *, drain: bool) -> tuple[float, float]:
+        """How many were accepted a second, and the seconds of CPU that each took, what was decided meanwhile included."""
         process = server.gateway_on(url, PORT, RECEIVER_PORT, self._folder, KEEP_ALL)
         try:
             await server.first_202(PORT, process)
             await asyncio.sleep(1)
+            before = process.cpu_seconds
             tally, seconds = await load.burst(PORT, CONNECTIONS, self._asked.seconds, run)
+            spent = process.cpu_seconds - before
             if drain:
                 await asyncio.to_thread(self._drained)
         finally:
             process.stop()
-        return tally.accepted / seconds
+        return tally.accepted / seconds, spent / tally.accepted
 
     async def _looking(self) -> None:
         """Every list while alerts come in; then memory for as long as was asked."""
