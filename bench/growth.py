@@ -99,7 +99,7 @@ class Growth:
         self.table.add("accept rate, full to empty (median)", ratio[len(ratio) // 2], "×", 0.9, at_least=True)
 
     async def _burst(self, url: str, run: str, *, drain: bool) -> tuple[float, float]:
-        """How many were accepted a second, and the seconds of CPU that each took, what was decided meanwhile included."""
+        """How many were accepted a second, and the CPU seconds of each, what was decided meanwhile included."""
         process = server.gateway_on(url, PORT, RECEIVER_PORT, self._folder, KEEP_ALL)
         try:
             await server.first_202(PORT, process)
