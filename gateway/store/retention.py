@@ -39,7 +39,7 @@ from gateway.store.schema import (
 ROWS_OF_A_BITE: Final = 150
 """Of any one table."""
 EVENTS_OF_A_BITE: Final = 75
-INCIDENTS_OF_A_BITE: Final = 25
+INCIDENTS_OF_A_BITE: Final = 20
 LOOKED_AT: Final = 500
 """Rows read, by an index and beside the writer, to find those of a bite."""
 
