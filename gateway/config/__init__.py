@@ -32,12 +32,12 @@ from gateway.rules import documents, variables
 from gateway.rules.documents import Value
 from gateway.rules.expectations import ExpectationSettings
 from gateway.rules.lifecycle import REOPEN_WITHIN
+from gateway.rules.retention import RetentionSettings
 
 __all__ = ["ChannelEntry", "Configuration", "Plugs", "Refused", "Source", "load", "outdated", "summary"]
 
 _HASH_DIGITS: Final = 12
-_UNBUILT: Final = frozenset({"retention"})
-_OWN: Final = ("public_url", "trusted_proxies", "reopen_within")
+_OWN: Final = ("public_url", "trusted_proxies", "reopen_within", "retention")
 
 
 class Refused(BadConfiguration):
@@ -103,6 +103,7 @@ class _House(Settings):
     public_url: HttpUrl = ""
     trusted_proxies: tuple[Network, ...] = ()
     reopen_within: Duration = REOPEN_WITHIN
+    retention: RetentionSettings = RetentionSettings()
 
 
 def _read(path: Path, contents: dict[Path, str]) -> bytes:
@@ -139,6 +140,7 @@ def _compose(
         trusted_proxies=house.trusted_proxies,
         reopen_within=house.reopen_within,
         contents=MappingProxyType(contents),
+        retention=house.retention,
         tests=tests,
     )
 
@@ -150,5 +152,5 @@ def _house(top: Mapping[str, Value], findings: Findings) -> _House | None:
         # A block of which nothing is left but its key is not there: its entries are commented out.
         return _House.model_validate({key: value for key, value in top.items() if value is not None})
     except ValidationError as error:
-        findings.add_refusal((), error, _House, unbuilt=_UNBUILT)
+        findings.add_refusal((), error, _House)
         return None

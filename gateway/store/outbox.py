@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from gateway.contracts import Attempt, Settled
 from gateway.model import GATEWAY, Delivery, Millis, Reached, Severity
 from gateway.store.driver import Connection, Prepared, Row, among, insert, listed
+from gateway.store.newest import Listing, newest
 from gateway.store.schema import attempts, deliveries, incidents, word
 
 _TAKEN_BACK = -1
@@ -160,6 +161,7 @@ _AGAIN = Prepared(
         reason="",
     )
 )
+_LISTING = Listing(deliveries, deliveries.c, frozenset(("waiting", "failed")))
 _GET = Prepared(sa.select(deliveries).where(_THIS))
 _ATTEMPTS = Prepared(sa.select(attempts).where(among(attempts.c.delivery_id, "ids")).order_by(attempts.c.id))
 _DEPTHS = Prepared(
@@ -169,7 +171,10 @@ _DEPTHS = Prepared(
                 deliveries.c.channel,
                 word(state).label("state"),
                 sa.func.count().label("many"),
-                sa.func.min(deliveries.c.promised_at).label("oldest"),
+                # Of dead letters nobody asks since when; to know would be to read each.
+                (sa.func.min(deliveries.c.promised_at) if state == "waiting" else sa.literal_column("0")).label(
+                    "oldest"
+                ),
             )
             .where(deliveries.c.state == word(state))
             .group_by(deliveries.c.channel)
@@ -346,14 +351,9 @@ class Outbox:
 
     async def page(self, state: Collection[str], channel: str | None, before: str | None, most: int) -> list[Delivery]:
         """Deliveries, newest first; those older than the id `before`."""
-        query = sa.select(deliveries).order_by(deliveries.c.id.desc()).limit(most)
-        if state:
-            query = query.where(deliveries.c.state.in_(sorted(state)))
-        if channel is not None:
-            query = query.where(deliveries.c.channel == channel)
-        if before is not None:
-            query = query.where(deliveries.c.id < before)
-        return [delivery_of(row) for row in await self._connection.all(Prepared(query))]
+        where = [] if channel is None else [deliveries.c.channel == channel]
+        rows = await newest(self._connection, _LISTING, state, where, before, most)
+        return [delivery_of(row) for row in rows]
 
     async def attempts_of(self, ids: Collection[str]) -> dict[str, list[Attempt]]:
         found: dict[str, list[Attempt]] = {id_: [] for id_ in ids}
@@ -372,7 +372,7 @@ class Outbox:
         return found
 
     async def depths(self) -> list[tuple[str, str, int, Millis]]:
-        """(channel, state, how many, oldest promise) of what waits and of what failed."""
+        """(channel, state, how many, oldest promise: 0 for what failed) of what waits and of what failed."""
         rows = await self._connection.all(_DEPTHS)
         return [(row["channel"], row["state"], int(row["many"]), row["oldest"]) for row in rows]
 

@@ -74,7 +74,7 @@ async def replay_event(request: Request) -> JSONResponse:
 
 async def list_incidents(request: Request) -> JSONResponse:
     house = auth.admins_house(request)
-    where = queries.incident_filters(request)
+    wanted = queries.wanted(request)
     limit, cursor = queries.limit(request), queries.cursor(request)
     before = None
     if cursor is not None:
@@ -82,9 +82,9 @@ async def list_incidents(request: Request) -> JSONResponse:
         if match is None:
             raise queries.bad("cursor", "is none that this list gave")
         before = (int(match[1]), match[2])
-    found = await house.store.read(lambda ledger: ledger.incidents.page(where, before, limit + 1))
-    keys = [f"{incident.opened_at} {incident.id}" for incident in found]
-    return queries.page([incident_json(incident) for incident in found], limit, keys)
+    found, rest = await house.store.read(lambda ledger: ledger.incidents.page(wanted, before, limit))
+    key = None if rest is None else f"{rest[0]} {rest[1]}"
+    return queries.listed([incident_json(incident) for incident in found], key)
 
 
 async def show_incident(request: Request) -> JSONResponse:

@@ -22,6 +22,7 @@ from gateway.config.problems import sentence
 from gateway.contracts import SourceSettings
 from gateway.errors import BadConfiguration
 from gateway.rules.expectations import Never, Newest, Now
+from gateway.rules.retention import DAY, RetentionSettings
 
 ROOT = Path(__file__).parent.parent.parent
 BAD = sorted((Path(__file__).parent / "bad").glob("*.yaml"))
@@ -50,6 +51,7 @@ calendars:
 public_url: https://alerts.example.com/
 trusted_proxies: [10.0.0.0/8]
 reopen_within: 5m
+retention: {events: 7d}
 """
 
 
@@ -88,6 +90,7 @@ def test_a_good_file_is_one_frozen_value(tmp_path: Path) -> None:
     assert good.public_url == "https://alerts.example.com"
     assert [str(network) for network in good.trusted_proxies] == ["10.0.0.0/8"]
     assert good.reopen_within == 300_000
+    assert good.retention == RetentionSettings(events=7 * DAY, incidents=400 * DAY)
 
 
 def test_the_routing_knows_its_routes_its_hour_and_who_sleeps(tmp_path: Path) -> None:
@@ -215,6 +218,7 @@ def test_a_file_with_little_in_it_is_good(tmp_path: Path) -> None:
     good = loaded(tmp_path, "channels:\n  terminal: {kind: screen}\nroutes:\nsources:\n# nothing yet\n")
     assert good.routing.routes == ()
     assert good.reopen_within == 600_000
+    assert good.retention == RetentionSettings()
     assert good.public_url == ""
     assert summary(good).startswith("0 sources, 1 channel, 0 routes;")
 
@@ -525,7 +529,16 @@ def with_value(value: object) -> Iterator[dict[str, object]]:
     for adapter in plugins.adapters():
         for key in SourceSettings.model_fields.keys() - REFERENCES:
             yield {"sources": {"x": {"adapter": adapter, key: value}}}
-    for key in ("public_url", "trusted_proxies", "reopen_within", "sources", "channels", "routes", "calendars"):
+    for key in (
+        "public_url",
+        "trusted_proxies",
+        "reopen_within",
+        "retention",
+        "sources",
+        "channels",
+        "routes",
+        "calendars",
+    ):
         yield {key: value}
     for key in ("time_zone", "weekly", "dates", "except"):
         yield {"calendars": {"x": {key: value}}}
@@ -597,6 +610,7 @@ _FILES = st.fixed_dictionaries(
         "public_url": _TREES,
         "trusted_proxies": _TREES,
         "reopen_within": _TREES,
+        "retention": st.dictionaries(_WORDS, _TREES, max_size=3) | _TREES,
     },
 )
 _quiet = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
