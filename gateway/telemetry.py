@@ -182,7 +182,7 @@ class _Foreign(logging.Handler):
         self._out.put(self.format(record))
 
 
-def start_logging(level: str = "info") -> None:
+def start_logging(level: str = "info") -> Lines:
     """One JSON line per fact on standard error, for our own lines and for those of the libraries."""
     lines = Lines(2)
     stamped: list[Any] = [
@@ -213,5 +213,6 @@ def start_logging(level: str = "info") -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[foreign], force=True)
     # These print addresses, and addresses hold tokens (Telegram's, Slack's). uvicorn's warnings are one line for
     # each bad request, however many: those are refusals, which are counted and sampled.
-    for name in ("uvicorn.error", "aiohttp", "httpx2", "httpcore2", "urllib3", "apprise", "asyncio", "aiosqlite"):
+    for name in ("uvicorn.error", "aiohttp", "httpx2", "httpcore2", "urllib3", "apprise", "asyncio", "aiosqlite", "psycopg"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    return lines

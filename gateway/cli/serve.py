@@ -48,7 +48,7 @@ def serve(config: str, database: str, host: str, port: int, log_level: str, quic
     from gateway.telemetry import start_logging
 
     _open_standard_streams()
-    start_logging(log_level)
+    log = start_logging(log_level)
     environ: Mapping[str, str] = os.environ
     if quickstart:
         environ = {**os.environ, "TOCSIN_TOKEN": os.environ.get("TOCSIN_TOKEN") or own_token()}
@@ -60,7 +60,10 @@ def serve(config: str, database: str, host: str, port: int, log_level: str, quic
         sys.exit(1)
     if quickstart:
         _greet(configuration, host, port, environ["TOCSIN_TOKEN"])
-    run(Options(Path(config), database, host, port, environ), configuration)
+    try:
+        run(Options(Path(config), database, host, port, environ), configuration)
+    finally:
+        log.flush(1.0)  # a sentence of why it could not start is the last
 
 
 def _open_standard_streams() -> None:
