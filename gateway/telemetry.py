@@ -213,6 +213,17 @@ def start_logging(level: str = "info") -> Lines:
     logging.basicConfig(level=logging.WARNING, handlers=[foreign], force=True)
     # These print addresses, and addresses hold tokens (Telegram's, Slack's). uvicorn's warnings are one line for
     # each bad request, however many: those are refusals, which are counted and sampled.
-    for name in ("uvicorn.error", "aiohttp", "httpx2", "httpcore2", "urllib3", "apprise", "asyncio", "aiosqlite", "psycopg"):
+    others = (
+        "uvicorn.error",
+        "aiohttp",
+        "httpx2",
+        "httpcore2",
+        "urllib3",
+        "apprise",
+        "asyncio",
+        "aiosqlite",
+        "psycopg",
+    )
+    for name in others:
         logging.getLogger(name).setLevel(logging.ERROR)
     return lines
