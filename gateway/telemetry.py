@@ -224,6 +224,6 @@ def start_logging(level: str = "info") -> Lines:
         "aiosqlite",
         "psycopg",
     )
-    for name in others:
+    for name in noisy:
         logging.getLogger(name).setLevel(logging.ERROR)
     return lines
