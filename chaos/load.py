@@ -8,7 +8,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -54,13 +54,15 @@ class Line:
 
 
 class Load:
-    """`accepted`: the event's id by the alert's name, which is its fingerprint and its key as well."""
+    """`accepted`: the event's id by the alert's name, which is its fingerprint and its key as well. `more`: further
+    fields of the alert with this number."""
 
     def __init__(self, ports: Sequence[int], connections: int, pause: float, prefix: str = "disk") -> None:
         self._ports = list(ports)
         self._connections = connections
         self._pause = pause
         self._prefix = prefix
+        self.more: Callable[[int], dict[str, Any]] = lambda _number: {}
         self._numbers = itertools.count()
         self.accepted: dict[str, str] = {}
         self.statuses: Counter[int] = Counter()
@@ -86,11 +88,13 @@ class Load:
         port = self._ports[number % len(self._ports)]
         line = Line(port)
         while not self._over.is_set():
-            name = f"{self._prefix} {next(self._numbers)}"
+            count = next(self._numbers)
+            name = f"{self._prefix} {count}"
+            alert = {"title": name, "fingerprint": name, "severity": "critical", **self.more(count)}
             while name not in self.accepted:
                 await asyncio.sleep(self._pause * (0.5 + random.random()))
                 began = time.monotonic()
-                answer = await line.post({"title": name, "fingerprint": name, "severity": "critical"}, key=name)
+                answer = await line.post(alert, key=name)
                 self.statuses[0 if answer is None else answer[0]] += 1
                 if answer is not None and answer[0] == 202:
                     self.accepted_at[name] = time.monotonic()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import itertools
 import time
 from collections import Counter
 
 from chaos.load import percentile, sending
 from chaos.receiver import GOOD, Heard, Manner, after, dripping
 from chaos.registry import BOTH, Outcome, fault, held
-from chaos.run import House, Run, took
+from chaos.run import House, Run, silence, took
 
 
 @fault("T11", "a receiver is down for an hour at one alert a second (the clock is pushed), then back",
@@ -20,6 +21,7 @@ async def down_for_an_hour(run: Run) -> Outcome:
     from tests.stage import Team, stage
 
     minutes = run.many(60, 10)
+    silence()
     down, up = Team(), Team()
     run.folder.mkdir(exist_ok=True)
     async with stage(run.folder, {"name": "all", "to": ["down", "up"]}, down=down, up=up) as house:
@@ -172,4 +174,4 @@ def once_429(wish: str) -> Manner:
 
 
 def pairs(heard: list[Heard]) -> list[tuple[Heard, Heard]]:
-    return list(zip(heard, heard[1:], strict=False))
+    return list(itertools.pairwise(heard))
