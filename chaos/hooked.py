@@ -9,10 +9,11 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import aiosqlite
+
 from gateway import workers
 from gateway.channels import webhook
 from gateway.cli import main
-from gateway.store import engine
 
 Work = Callable[[], Awaitable[None]]
 
@@ -72,7 +73,12 @@ def silent() -> None:
 
 def hasty() -> None:
     """SQLite as it is often run: commits that do not wait for the disk."""
-    engine._WRITING = tuple(pragma.replace("synchronous = FULL", "synchronous = NORMAL") for pragma in engine._WRITING)  # noqa: SLF001  # type: ignore[assignment]
+    execute = aiosqlite.Connection.execute
+
+    def hurried(self: aiosqlite.Connection, sql: str, *more: Any) -> Any:
+        return execute(self, sql.replace("synchronous = FULL", "synchronous = NORMAL"), *more)
+
+    aiosqlite.Connection.execute = hurried  # type: ignore[method-assign]
 
 
 HOOKS = {"poison": poison, "tasks": tasks, "silent": silent, "hasty": hasty}
