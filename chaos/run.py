@@ -262,6 +262,11 @@ class Run:
         """How often to do it: what the figure asks for, or less where less is asked of us."""
         return ci if self.ci else max(round(whole * self.share), min(ci, whole))
 
+    def until(self, minutes: float) -> Callable[[], bool]:
+        """Whether it is time to end what is repeated, lest others find no time: after the share of these minutes."""
+        ends = time.monotonic() + 60 * minutes * self.share
+        return lambda: time.monotonic() > ends
+
     def database(self, name: str = "tocsin") -> str:
         if self.engine == "sqlite":
             return f"sqlite:///{self.folder / name}.db"
