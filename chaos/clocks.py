@@ -35,8 +35,14 @@ def put_clock(file: Path, seconds: int) -> None:
     fresh.rename(file)
 
 
-@fault("T16", "the wall clock jumps +1 h, −1 h, +1 year and back, under load and within an escalation",
-       "0 stranded, 0 twice, a step ≤ 1 s off", engines=BOTH, seconds=60, needs=("libfaketime",))  # fmt: skip
+@fault(
+    "T16",
+    "the wall clock jumps +1 h, −1 h, +1 year and back, under load and within an escalation",
+    "0 stranded, 0 twice, a step ≤ 1 s off",
+    engines=BOTH,
+    seconds=60,
+    needs=("libfaketime",),
+)
 async def jumps(run: Run) -> Outcome:
     run.folder.mkdir(exist_ok=True)
     clock = run.folder / "clock"
@@ -62,10 +68,13 @@ async def jumps(run: Run) -> Outcome:
         raise NotRun("libfaketime does not reach the gateway's clock here")
     worst = max(off, key=abs)
     good = verdict.nothing_lost and verdict.extra == 0 and abs(worst) <= 1 + max(calm[0], 0) and pages == {1}
-    return held(good, f"{len(JUMPS)} jumps, {followed} seen; {verdict}; steps at most {worst:+.2f} s off (without a jump:"
-                f" {calm[0]:+.2f} s), each paged {sorted(pages)} times",
-                "what a step is late without a jump is this machine's doing and is allowed on top. Changes of summer time,"
-                " and the zones of calendars and rotations, are held by tests/rules.")  # fmt: skip
+    return held(
+        good,
+        f"{len(JUMPS)} jumps, {followed} seen; {verdict}; steps at most {worst:+.2f} s off (without a jump:"
+        f" {calm[0]:+.2f} s), each paged {sorted(pages)} times",
+        "what a step is late without a jump is this machine's doing and is allowed on top. Changes of summer time,"
+        " and the zones of calendars and rotations, are held by tests/rules.",
+    )
 
 
 def lateness(house: House, name: str) -> float:

@@ -34,8 +34,13 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", "-l", place], check=False)
 
 
-@fault("T3", "the disk is full (a tmpfs of 8 MiB)", "no 202 while full, alive, 202 ≤ 2 s after there is room, 0 lost",
-       needs=("root",), seconds=45)  # fmt: skip
+@fault(
+    "T3",
+    "the disk is full (a tmpfs of 8 MiB)",
+    "no 202 while full, alive, 202 ≤ 2 s after there is room, 0 lost",
+    needs=("root",),
+    seconds=45,
+)
 async def full(run: Run) -> Outcome:
     with small_disk(run.folder, "8m") as disk:
         (disk / "ballast").write_bytes(b"x" * 2 * MIB)
@@ -52,8 +57,11 @@ async def full(run: Run) -> Outcome:
             whole = house.store.whole()
         on_full = await start_on(run, disk)
     good = taken == 0 and polite and alive and room <= 2 and not lost and whole and drained < 30 and on_full[0]
-    return held(good, f"{len(accepted)} taken until full, then {taken} of 20 taken (503 with Retry-After: {polite}), alive"
-                f" {alive}; 202 again after {room:.2f} s, {len(lost)} lost, whole {whole}; start on a full disk: {on_full[1]}")  # fmt: skip
+    return held(
+        good,
+        f"{len(accepted)} taken until full, then {taken} of 20 taken (503 with Retry-After: {polite}), alive"
+        f" {alive}; 202 again after {room:.2f} s, {len(lost)} lost, whole {whole}; start on a full disk: {on_full[1]}",
+    )
 
 
 async def fill(house: House) -> list[str]:
@@ -106,8 +114,11 @@ async def starved(run: Run) -> Outcome:
         lost = set(accepted) - house.store.events()
         whole = house.store.whole()
     good = set(answers) == {503} and alive and room <= 2 and not lost and whole and drained < 30
-    return held(good, f"answers while full {sorted(set(answers))}, alive {alive}, 202 again after {room:.2f} s,"
-                f" {len(lost)} of {len(accepted)} lost, whole {whole}")  # fmt: skip
+    return held(
+        good,
+        f"answers while full {sorted(set(answers))}, alive {alive}, 202 again after {room:.2f} s,"
+        f" {len(lost)} of {len(accepted)} lost, whole {whole}",
+    )
 
 
 async def failing(run: Run, point: str, share: float) -> Outcome:
@@ -125,8 +136,10 @@ async def failing(run: Run, point: str, share: float) -> Outcome:
         alive = house.gateway.alive
         refused = load.statuses[503]
     others = {status: times for status, times in load.statuses.items() if status not in (202, 503)}
-    return held(verdict.nothing_lost and alive and refused > 0 and not others,
-                f"{refused} × 503, other answers {others or 'none'}; {verdict}; alive {alive}")  # fmt: skip
+    return held(
+        verdict.nothing_lost and alive and refused > 0 and not others,
+        f"{refused} × 503, other answers {others or 'none'}; {verdict}; alive {alive}",
+    )
 
 
 async def fiu(house: House, control: Path, command: str) -> None:
@@ -164,11 +177,13 @@ async def read_long(run: Run) -> Outcome:
             await asyncio.sleep(5)
         verdict = await house.judge(load)
         at_end = wal.stat().st_size
-    return held(max(largest, at_end) <= 64 * MIB and verdict.nothing_lost,
-                f"WAL at most {largest / MIB:.1f} MiB ({largest / 1024 / max(taken, 1):.0f} KiB an alert), {at_end / MIB:.1f}"
-                f" MiB after; {verdict}",
-                "while anybody reads, SQLite cannot begin its WAL anew: at more alerts a second it grows by as much more, and"
-                " is cut to 64 MiB after.")  # fmt: skip
+    return held(
+        max(largest, at_end) <= 64 * MIB and verdict.nothing_lost,
+        f"WAL at most {largest / MIB:.1f} MiB ({largest / 1024 / max(taken, 1):.0f} KiB an alert), {at_end / MIB:.1f}"
+        f" MiB after; {verdict}",
+        "while anybody reads, SQLite cannot begin its WAL anew: at more alerts a second it grows by as much more, and"
+        " is cut to 64 MiB after.",
+    )
 
 
 @asynccontextmanager
@@ -188,8 +203,14 @@ async def locked(store: Store) -> AsyncIterator[None]:
         session.rollback()
 
 
-@fault("T5", "another process locks the database for 10 s", "503 with Retry-After, health < 100 ms, 202 ≤ 1 s after, 0 lost",
-       engines=BOTH, seconds=30, ci=True)  # fmt: skip
+@fault(
+    "T5",
+    "another process locks the database for 10 s",
+    "503 with Retry-After, health < 100 ms, 202 ≤ 1 s after, 0 lost",
+    engines=BOTH,
+    seconds=30,
+    ci=True,
+)
 async def kept_waiting(run: Run) -> Outcome:
     statuses: list[tuple[int, bool]] = []
     waits: list[float] = []
@@ -213,12 +234,21 @@ async def kept_waiting(run: Run) -> Outcome:
         await took(lambda: house.store.unfinished() == 0, 15)
         left = house.store.unfinished()
     good = set(statuses) == {(503, True)} and max(healths) < 0.1 and released <= 1 and told < 15 and left == 0
-    return held(good, f"{len(statuses)} posts, answers {sorted(set(statuses))} within {max(waits):.1f} s, health at most"
-                f" {1e3 * max(healths):.0f} ms, 202 again after {released:.2f} s, told after {told:.1f} s")  # fmt: skip
+    return held(
+        good,
+        f"{len(statuses)} posts, answers {sorted(set(statuses))} within {max(waits):.1f} s, health at most"
+        f" {1e3 * max(healths):.0f} ms, 202 again after {released:.2f} s, told after {told:.1f} s",
+    )
 
 
-@fault("T5", "1,000 clients vanish while they wait", "no transaction is left open, nothing waits, no traceback",
-       engines=BOTH, seconds=15, ci=True)  # fmt: skip
+@fault(
+    "T5",
+    "1,000 clients vanish while they wait",
+    "no transaction is left open, nothing waits, no traceback",
+    engines=BOTH,
+    seconds=15,
+    ci=True,
+)
 async def vanished(run: Run) -> Outcome:
     many = 1_000
     async with run.house() as house:
@@ -241,6 +271,8 @@ async def vanished(run: Run) -> Outcome:
         async with locked(house.store):
             free = time.monotonic() - began
         tracebacks = traces(house.gateways)
-    return held(taken < 5 and waiting < 90 and free < 1 and not tracebacks,
-                f"{kept} of {many} were kept and decided, the write lock was free in {1e3 * free:.0f} ms, 202 after"
-                f" {taken:.2f} s, {tracebacks} tracebacks")  # fmt: skip
+    return held(
+        taken < 5 and waiting < 90 and free < 1 and not tracebacks,
+        f"{kept} of {many} were kept and decided, the write lock was free in {1e3 * free:.0f} ms, 202 after"
+        f" {taken:.2f} s, {tracebacks} tracebacks",
+    )

@@ -1,4 +1,4 @@
-"""What lies in files: a routing.yaml saved wrong three hundred times, a schema upgraded while the power fails, a copy."""
+"""What lies in files: a routing.yaml saved wrong 300 times, a schema whose upgrade is killed, a copy under load."""
 
 from __future__ import annotations
 
@@ -19,22 +19,26 @@ from chaos.registry import BOTH, SQLITE, NotRun, Outcome, fault, held
 from chaos.run import ROUTING, Gateway, Run, Store, took
 
 BROKEN_LINES = (
-    "surces: {}", "channels: []", "routes: 3", "routes: [{name: x, to: [nobody]}]", "routes: [{to: []}]", "default: [nobody]",
-    "reopen_within: soon", "reopen_within: -5m", "trusted_proxies: [300.1.1.1/8]", "public_url: ftp://x", "tests: [{}]",
-    "calendars: {office: {weekly: []}}", "people: {kim: {channels: [nobody]}}", "rotations: {r: {members: []}}",
-    "escalations: {e: {steps: []}}", "mutes: [{match: {}}]", "inhibit: [{when: {}}]", "expire: [{after: 1h}]",
-    "retention: {events: ever}", "channels: {x: {kind: pigeon}}", "channels: {x: {kind: webhook}}", "a: &a [*a]",
-    "sources: {x: {adapter: nothing, token: t}}", "sources: {x: {adapter: generic}}", "\tx: y", "x: [", "x: {", "- a\nb: c",
-    "routes: [{name: a, match: {severity: loud}, to: [team]}]", "routes: [{name: a, match: {title: /(/}, to: [team]}]",
-    "routes: [{name: a, match: {during: never}, to: [team]}]", "routes: [{name: a, to: [team], cooldown: long}]",
-    "routes: [{name: a, to: [team], colldown: 5m}]", "routes: [{name: a, to: [team], repeat_every: 0s}]", "!!python/object:os.x {}",
-    "channels: {team: {kind: webhook, url: \"${UNSET_NAME}\"}}", "channels: {team: {kind: webhook, url: nowhere}}",
-    "channels: {team: {kind: slack}}", "channels: {team: {kind: email, to: []}}", "channels: {team: {kind: twilio, to: [x]}}",
-    "sources: {scripts: {adapter: generic, token: a, limit: many}}", "sources: {scripts: {adapter: generic, token: a, limit: 0/s}}",
-    "sources: {scripts: {adapter: generic, token: a, allow_from: []}}", "sources: {s: {adapter: generic, token: a, max_body: huge}}",
-    "\x00", "\ufeff\ufeff%", "%YAML 9.9\n---", "? [complex]: key", "routes: !!binary zzz", "sources: {scripts: null}",
+    "surces: {}", "channels: []", "routes: 3", "routes: [{name: x, to: [nobody]}]", "routes: [{to: []}]",
+    "default: [nobody]", "reopen_within: soon", "reopen_within: -5m", "trusted_proxies: [300.1.1.1/8]",
+    "public_url: ftp://x", "tests: [{}]", "calendars: {office: {weekly: []}}", "people: {kim: {channels: [nobody]}}",
+    "rotations: {r: {members: []}}", "escalations: {e: {steps: []}}", "mutes: [{match: {}}]", "inhibit: [{when: {}}]",
+    "expire: [{after: 1h}]", "retention: {events: ever}", "channels: {x: {kind: pigeon}}",
+    "channels: {x: {kind: webhook}}", "a: &a [*a]", "sources: {x: {adapter: nothing, token: t}}",
+    "sources: {x: {adapter: generic}}", "\tx: y", "x: [", "x: {", "- a\nb: c",
+    "routes: [{name: a, match: {severity: loud}, to: [team]}]",
+    "routes: [{name: a, match: {title: /(/}, to: [team]}]", "routes: [{name: a, match: {during: never}, to: [team]}]",
+    "routes: [{name: a, to: [team], cooldown: long}]", "routes: [{name: a, to: [team], colldown: 5m}]",
+    "routes: [{name: a, to: [team], repeat_every: 0s}]", "!!python/object:os.x {}",
+    'channels: {team: {kind: webhook, url: "${UNSET_NAME}"}}', "channels: {team: {kind: webhook, url: nowhere}}",
+    "channels: {team: {kind: slack}}", "channels: {team: {kind: email, to: []}}",
+    "channels: {team: {kind: twilio, to: [x]}}", "sources: {scripts: {adapter: generic, token: a, limit: many}}",
+    "sources: {scripts: {adapter: generic, token: a, limit: 0/s}}",
+    "sources: {scripts: {adapter: generic, token: a, allow_from: []}}",
+    "sources: {s: {adapter: generic, token: a, max_body: huge}}", "\x00", "\ufeff\ufeff%", "%YAML 9.9\n---",
+    "? [complex]: key", "routes: !!binary zzz", "sources: {scripts: null}",
 )  # fmt: skip
-"""Fifty by hand; each is put behind a good file, whose own line of that name it doubles or whose keys it adds to."""
+"""By hand; each is put behind a good file, whose own line of that name it doubles or whose keys it adds to."""
 
 
 def malformed(many: int) -> Iterator[str]:
@@ -71,27 +75,36 @@ def spoiled(text: str, dice: random.Random) -> str:
     at = dice.randrange(len(text))
     lines = text.splitlines(keepends=True)
     place = dice.randrange(len(lines))
-    return dice.choice((
-        text[:at] + dice.choice("{}[]:\"'&*!%@`,|>\t#-?x") * dice.randint(1, 3) + text[at:],
-        text[:at] + text[at + dice.randint(1, 9) :],
-        text[:at],
-        "".join(lines[:place] + lines[place + 1 :]),
-        "".join([*lines[: place + 1], lines[place], *lines[place + 1 :]]),
-        "".join([*lines[:place], "  " * dice.randint(1, 3) + lines[place], *lines[place + 1 :]]),
-    ))  # fmt: skip
+    return dice.choice(
+        (
+            text[:at] + dice.choice("{}[]:\"'&*!%@`,|>\t#-?x") * dice.randint(1, 3) + text[at:],
+            text[:at] + text[at + dice.randint(1, 9) :],
+            text[:at],
+            "".join(lines[:place] + lines[place + 1 :]),
+            "".join([*lines[: place + 1], lines[place], *lines[place + 1 :]]),
+            "".join([*lines[:place], "  " * dice.randint(1, 3) + lines[place], *lines[place + 1 :]]),
+        )
+    )
 
 
-@fault("T18", "routing.yaml is saved wrong 300 times", "each refused with its line, the last good one in force, nothing dropped",
-       seconds=200)  # fmt: skip
+@fault(
+    "T18",
+    "routing.yaml is saved wrong 300 times",
+    "each refused with its line, the last good one in force, nothing dropped",
+    seconds=200,
+)
 async def saved_wrong(run: Run) -> Outcome:
     many, gateways = run.many(300, 20), 3
     texts = await asyncio.to_thread(lambda: list(malformed(many)))
     results = await asyncio.gather(*(save_all(run, number, texts[number::gateways]) for number in range(gateways)))
     refused, with_line, kept, dropped, accepted, dead = (sum(one[place] for one in results) for place in range(6))
     good = refused == many and kept == many and dropped == 0 and dead == 0 and with_line >= 0.9 * many
-    return held(good, f"{refused} of {many} refused, {with_line} with file and line, last good one in force {kept} of {many};"
-                f" {accepted} alerts meanwhile, {dropped} lost or untold; {gateways - dead} of {gateways} gateways alive",
-                "the others are files of which no line is to blame (empty, cut off before the first key, no text).")  # fmt: skip
+    return held(
+        good,
+        f"{refused} of {many} refused, {with_line} with file and line, last good one in force {kept} of {many};"
+        f" {accepted} alerts meanwhile, {dropped} lost or untold; {gateways - dead} of {gateways} gateways alive",
+        "the others are files of which no line is to blame (empty, cut off before the first key, no text).",
+    )
 
 
 async def save_all(run: Run, number: int, texts: list[str]) -> tuple[int, int, int, int, int, int]:
@@ -145,8 +158,13 @@ def old_database(path: Path, rows: int) -> None:
         connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", many)
 
 
-@fault("T22", "the first schema is upgraded, killed at 20 moments, started again", "whole, all rows there, the newest schema",
-       engines=SQLITE, seconds=120)  # fmt: skip
+@fault(
+    "T22",
+    "the first schema is upgraded, killed at 20 moments, started again",
+    "whole, all rows there, the newest schema",
+    engines=SQLITE,
+    seconds=120,
+)
 async def upgraded(run: Run) -> Outcome:
     rows, points = 20_000, run.many(20, 3)
     run.folder.mkdir(exist_ok=True)
@@ -171,8 +189,11 @@ async def upgraded(run: Run) -> Outcome:
             await house.gateway.start()
             good += house.store.whole() and len(house.store.events()) == rows and revision(path) != "0001"
             await house.gateway.end(signal.SIGKILL)
-    return held(good == points, f"{good} of {points} well, {cut} of them killed before the upgrade was committed;"
-                f" {rows:,} events, a start with the upgrade takes {whole:.1f} s")  # fmt: skip
+    return held(
+        good == points,
+        f"{good} of {points} well, {cut} of them killed before the upgrade was committed;"
+        f" {rows:,} events, a start with the upgrade takes {whole:.1f} s",
+    )
 
 
 def revision(path: Path) -> str:
@@ -180,8 +201,14 @@ def revision(path: Path) -> str:
         return str(connection.execute("SELECT version_num FROM alembic_version").fetchone()[0])
 
 
-@fault("T22", "four gateways start at once on one database", "SQLite: one runs, three say why not; PostgreSQL: all run",
-       engines=BOTH, seconds=20, ci=True)  # fmt: skip
+@fault(
+    "T22",
+    "four gateways start at once on one database",
+    "SQLite: one runs, three say why not; PostgreSQL: all run",
+    engines=BOTH,
+    seconds=20,
+    ci=True,
+)
 async def four_at_once(run: Run) -> Outcome:
     async with run.house(replicas=4, start=False) as house:
         if run.engine == "sqlite":
@@ -197,12 +224,21 @@ async def four_at_once(run: Run) -> Outcome:
         said = [gateway.log.strip().splitlines()[-1] for gateway in house.gateways if not gateway.alive]
         good = len(alive) == (1 if run.engine == "sqlite" else 4) and all(one.startswith("Error: ") for one in said)
         answers = [(await gateway.post({"title": gateway.name}))[0] for gateway in alive]
-    return held(good and set(answers) == {202}, f"{len(alive)} run and take alerts {answers}; the others:"
-                f" {sorted({one.partition(': ')[2].rpartition(': ')[2][:60] for one in said}) or 'none'}")  # fmt: skip
+    return held(
+        good and set(answers) == {202},
+        f"{len(alive)} run and take alerts {answers}; the others:"
+        f" {sorted({one.partition(': ')[2].rpartition(': ')[2][:60] for one in said}) or 'none'}",
+    )
 
 
-@fault("T30", "`tocsin db backup` under load", "all that had its 202 before the copy began is in it; a gateway runs on it",
-       engines=BOTH, seconds=40, ci=True)  # fmt: skip
+@fault(
+    "T30",
+    "`tocsin db backup` under load",
+    "all that had its 202 before the copy began is in it; a gateway runs on it",
+    engines=BOTH,
+    seconds=40,
+    ci=True,
+)
 async def backed_up(run: Run) -> Outcome:
     copies = run.many(5, 2)
     missing = 0
@@ -224,8 +260,11 @@ async def backed_up(run: Run) -> Outcome:
                     missing += len(before - Store(f"sqlite:///{copy}").events())
         verdict = await house.judge(load)
     runs = await restored(run, copy) if run.engine == "sqlite" else True
-    return held(missing == 0 and runs and verdict.nothing_lost,
-                f"{copies} copies in at most {max(tooks):.1f} s, {missing} missing, a gateway runs on the last: {runs}; {verdict}")  # fmt: skip
+    return held(
+        missing == 0 and runs and verdict.nothing_lost,
+        f"{copies} copies in at most {max(tooks):.1f} s, {missing} missing, a gateway runs on the last: {runs};"
+        f" {verdict}",
+    )
 
 
 async def restored(run: Run, copy: Path) -> bool:
@@ -237,8 +276,14 @@ async def restored(run: Run, copy: Path) -> bool:
 async def tocsin(gateway: Gateway, *arguments: str) -> tuple[int, str]:
     """One command: its exit code and the last line that it said."""
     asked = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway", *arguments, cwd=gateway.folder, env=gateway.environ,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
+        sys.executable,
+        "-m",
+        "gateway",
+        *arguments,
+        cwd=gateway.folder,
+        env=gateway.environ,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
     said, _ = await asked.communicate()
     return asked.returncode or 0, (said.decode().strip().splitlines() or [""])[-1]

@@ -11,8 +11,14 @@ from chaos.registry import BOTH, Outcome, fault, held
 from chaos.run import House, Run, took
 
 
-@fault("T10", "an exception ends every task of the gateway at once, again and again",
-       "each is back ≤ 1 s, 0 lost, ready again", engines=BOTH, seconds=35, ci=True)  # fmt: skip
+@fault(
+    "T10",
+    "an exception ends every task of the gateway at once, again and again",
+    "each is back ≤ 1 s, 0 lost, ready again",
+    engines=BOTH,
+    seconds=35,
+    ci=True,
+)
 async def tasks_die(run: Run) -> Outcome:
     blows = run.many(10, 3)
     backs: list[float] = []
@@ -31,8 +37,11 @@ async def tasks_die(run: Run) -> Outcome:
         alive = house.gateway.alive
     # The two of the store do not beat and so are not in the list; they are counted all the same.
     good = max(backs) <= 1 and verdict.nothing_lost and ready == 200 and alive and restarts >= blows * tasks
-    return held(good, f"{blows} blows, {restarts:.0f} restarts of {tasks + 2} tasks, accepting and telling again after at"
-                f" most {max(backs):.2f} s; {verdict}; ready {ready}")  # fmt: skip
+    return held(
+        good,
+        f"{blows} blows, {restarts:.0f} restarts of {tasks + 2} tasks, accepting and telling again after at"
+        f" most {max(backs):.2f} s; {verdict}; ready {ready}",
+    )
 
 
 async def back(house: House, load: Load) -> float:
@@ -72,8 +81,13 @@ routes: [{name: all, to: [team]}]
 """
 
 
-@fault("T17", "a source sends ten times what it may", "429 with Retry-After, the others 202, what had 202 is told", seconds=15,
-       ci=True)  # fmt: skip
+@fault(
+    "T17",
+    "a source sends ten times what it may",
+    "429 with Retry-After, the others 202, what had 202 is told",
+    seconds=15,
+    ci=True,
+)
 async def limited(run: Run) -> Outcome:
     async with run.house(routing=LIMITED) as house:
         answers: list[tuple[int, bool, str]] = []
@@ -101,10 +115,13 @@ async def limited(run: Run) -> Outcome:
         told = sum(one.startswith("disk") for one in house.receiver.told("/team"))
     good = others == {202} and turned and all(turned) and not lost and told == len(taken)
     good = good and len(taken) + len(turned) == len(answers) and len(taken) <= 20 * (seconds + 1) + 1
-    return held(good, f"{len(taken)} taken and {len(turned)} × 429 in {seconds:.1f} s, the other source {sorted(others)},"
-                f" {len(lost)} lost, {told} told",
-                "the limiter is arithmetic in the gateway's own memory: it has no backend that could break, so what is"
-                " played is a flood.")  # fmt: skip
+    return held(
+        good,
+        f"{len(taken)} taken and {len(turned)} × 429 in {seconds:.1f} s, the other source {sorted(others)},"
+        f" {len(lost)} lost, {told} told",
+        "the limiter is arithmetic in the gateway's own memory: it has no backend that could break, so what is"
+        " played is a flood.",
+    )
 
 
 async def quiet_post(house: House, number: int) -> int:

@@ -42,16 +42,24 @@ class Step:
     """Of a sync: how many steps there were when it began; what came later it does not cover."""
 
 
-@fault("T2", "power is cut at 500 moments", "no image is corrupt or lacks what had its 202; the control with synchronous=NORMAL does",
-       needs=("strace",), seconds=90)  # fmt: skip
+@fault(
+    "T2",
+    "power is cut at 500 moments",
+    "no image is corrupt or lacks what had its 202; the control with synchronous=NORMAL does",
+    needs=("strace",),
+    seconds=90,
+)
 async def cut(run: Run) -> Outcome:
     images = run.many(500, 50)
     full = await study(run, "full", images)
     hasty = await study(run, "hasty", images)
     good = full.lossy == 0 and full.corrupt == 0 and full.answers > 100 and hasty.lossy > 0
-    return held(good, f"FULL: {full}; control with NORMAL: {hasty}",
-                "the WAL index is not kept (SQLite makes it anew); a write that was not synced is kept whole, torn at a"
-                " sector or not at all, each by chance.")  # fmt: skip
+    return held(
+        good,
+        f"FULL: {full}; control with NORMAL: {hasty}",
+        "the WAL index is not kept (SQLite makes it anew); a write that was not synced is kept whole, torn at a"
+        " sector or not at all, each by chance.",
+    )
 
 
 @dataclass

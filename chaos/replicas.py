@@ -24,8 +24,13 @@ async def hanging(_heard: Heard, writer: asyncio.StreamWriter) -> None:
     writer.write(GOOD)
 
 
-@fault("T6", "a replica is killed with messages in its hands", "all told again ≤ lease + 5 s", engines=POSTGRESQL,
-       seconds=150)  # fmt: skip
+@fault(
+    "T6",
+    "a replica is killed with messages in its hands",
+    "all told again ≤ lease + 5 s",
+    engines=POSTGRESQL,
+    seconds=150,
+)
 async def killed_in_mid_claim(run: Run) -> Outcome:
     async with run.house(replicas=2) as house:
         await house.gateways[1].end(signal.SIGTERM)  # so that it is known whose hands they are in
@@ -48,8 +53,11 @@ async def killed_in_mid_claim(run: Run) -> Outcome:
         left = house.store.unfinished()
         marked = house.store.count("deliveries WHERE token >= 2")
     good = claimed == 10 and again < lease + 30 and seconds <= max(lease, 0) + 5 and left == 0 and marked == 10
-    return held(good, f"{claimed} in its hands, their lease had {lease:.0f} s to run; all told by the other after {seconds:.1f} s;"
-                f" {marked} claimed a second time")  # fmt: skip
+    return held(
+        good,
+        f"{claimed} in its hands, their lease had {lease:.0f} s to run; all told by the other after {seconds:.1f} s;"
+        f" {marked} claimed a second time",
+    )
 
 
 def database_now(store: Store) -> float:
@@ -57,8 +65,13 @@ def database_now(store: Store) -> float:
     return float(store.sql("SELECT extract(epoch FROM clock_timestamp())")[0][0])
 
 
-@fault("T7", "a replica sleeps (SIGSTOP) past its lease 20 times", "0 stale settlements applied, each counted; 0 lost",
-       engines=POSTGRESQL, seconds=240)  # fmt: skip
+@fault(
+    "T7",
+    "a replica sleeps (SIGSTOP) past its lease 20 times",
+    "0 stale settlements applied, each counted; 0 lost",
+    engines=POSTGRESQL,
+    seconds=240,
+)
 async def zombie(run: Run) -> Outcome:
     rounds = run.many(20, 3)
     taken_over = 0
@@ -79,8 +92,11 @@ async def zombie(run: Run) -> Outcome:
         fenced = sum([await gateway.metric("tocsin_settlements_fenced_total") for gateway in house.gateways])
     # Whatever was said twice was settled twice, and one of the two must have been turned away.
     good = verdict.nothing_lost and fenced > 0 and verdict.extra <= fenced
-    return held(good, f"{rounds} sleeps, {taken_over} leases ended, {fenced:.0f} settlements fenced; {verdict}",
-                "the sleeper's leases are ended by hand in the database, for a real one lasts longer than a test may.")  # fmt: skip
+    return held(
+        good,
+        f"{rounds} sleeps, {taken_over} leases ended, {fenced:.0f} settlements fenced; {verdict}",
+        "the sleeper's leases are ended by hand in the database, for a real one lasts longer than a test may.",
+    )
 
 
 async def slowly(_heard: Heard, writer: asyncio.StreamWriter) -> None:
@@ -98,8 +114,14 @@ def expire(store: Store) -> int:
         ).rowcount
 
 
-@fault("T8", "four posts with one key at once, a thousand times (PostgreSQL: on two replicas)",
-       "each time 1 event, 1 that is no duplicate, 1 message", engines=BOTH, seconds=90, ci=True)  # fmt: skip
+@fault(
+    "T8",
+    "four posts with one key at once, a thousand times (PostgreSQL: on two replicas)",
+    "each time 1 event, 1 that is no duplicate, 1 message",
+    engines=BOTH,
+    seconds=90,
+    ci=True,
+)
 async def raced(run: Run) -> Outcome:
     rounds = run.many(1_000, 100)
     async with run.house(replicas=1 if run.engine == "sqlite" else 2) as house:
@@ -119,12 +141,20 @@ async def raced(run: Run) -> Outcome:
         for line in lines:
             line.close()
     good_all = creators == {1: rounds} and len(ids) == events == rounds and messages == rounds
-    return held(good_all, f"{rounds} × 4 posts: {events} events, {len(ids)} ids, creators a round {dict(creators)},"
-                f" {messages} messages")  # fmt: skip
+    return held(
+        good_all,
+        f"{rounds} × 4 posts: {events} events, {len(ids)} ids, creators a round {dict(creators)}, {messages} messages",
+    )
 
 
-@fault("T9", "PostgreSQL restarts ten times under load, fast and immediate in turn", "0 lost, 0 dead lanes, 202 ≤ 5 s after",
-       engines=POSTGRESQL, seconds=90, ci=True)  # fmt: skip
+@fault(
+    "T9",
+    "PostgreSQL restarts ten times under load, fast and immediate in turn",
+    "0 lost, 0 dead lanes, 202 ≤ 5 s after",
+    engines=POSTGRESQL,
+    seconds=90,
+    ci=True,
+)
 async def restarted(run: Run) -> Outcome:
     assert run.cluster is not None
     cluster = run.cluster()
@@ -140,8 +170,10 @@ async def restarted(run: Run) -> Outcome:
         ready = [await gateway.status("/readyz") for gateway in house.gateways]
         refused = load.statuses[503]
     good = verdict.nothing_lost and max(backs) <= 5 and ready == [200, 200]
-    return held(good, f"{len(backs)} restarts, 202 again after at most {max(backs):.2f} s, {refused} × 503; {verdict};"
-                f" ready {ready}")  # fmt: skip
+    return held(
+        good,
+        f"{len(backs)} restarts, 202 again after at most {max(backs):.2f} s, {refused} × 503; {verdict}; ready {ready}",
+    )
 
 
 async def cut_off(run: Run, mode: Mode) -> Outcome:
@@ -172,8 +204,11 @@ async def cut_off(run: Run, mode: Mode) -> Outcome:
     slowest = max(span for _, span in refused)
     answers = {status for status, _ in refused}
     good = answers == {503} and slowest <= 5.5 and verdict.nothing_lost and double == 0 and again < 20
-    return held(good, f"{seconds:.0f} s cut off: answers {sorted(answers)} within {slowest:.1f} s, 202 again {again:.1f} s after;"
-                f" the other: {verdict}; {double} settled twice")  # fmt: skip
+    return held(
+        good,
+        f"{seconds:.0f} s cut off: answers {sorted(answers)} within {slowest:.1f} s, 202 again {again:.1f} s after;"
+        f" the other: {verdict}; {double} settled twice",
+    )
 
 
 async def taken(gateway: Any) -> bool:
@@ -191,13 +226,23 @@ def through(url: str, port: int) -> str:
     return urlunsplit(parts._replace(netloc=f"{parts.username}@127.0.0.1:{port}"))
 
 
-@fault("T21", "a replica is cut off from PostgreSQL for 60 s: a black hole", "503 ≤ 5 s, the other goes on, 0 lost, 0 twice",
-       engines=POSTGRESQL, seconds=110)  # fmt: skip
+@fault(
+    "T21",
+    "a replica is cut off from PostgreSQL for 60 s: a black hole",
+    "503 ≤ 5 s, the other goes on, 0 lost, 0 twice",
+    engines=POSTGRESQL,
+    seconds=110,
+)
 async def black_hole(run: Run) -> Outcome:
     return await cut_off(run, "hole")
 
 
-@fault("T21", "a replica is cut off from PostgreSQL for 60 s: connections are reset",
-       "503 ≤ 5 s, the other goes on, 0 lost, 0 twice", engines=POSTGRESQL, seconds=110)  # fmt: skip
+@fault(
+    "T21",
+    "a replica is cut off from PostgreSQL for 60 s: connections are reset",
+    "503 ≤ 5 s, the other goes on, 0 lost, 0 twice",
+    engines=POSTGRESQL,
+    seconds=110,
+)
 async def resets(run: Run) -> Outcome:
     return await cut_off(run, "reset")

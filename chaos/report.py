@@ -56,11 +56,12 @@ def document(rows: Sequence[Row], command: str, minutes: float, share: float) ->
     missing = [row for row in rows if row.verdict == "not run"]
     broken = [row for row in played if row.verdict == "NOT HELD"]
     counted = f"{len(played)} played, {len(played) - len(broken)} held, {len(broken)} not held, {len(missing)} not run."
+    day = f"{datetime.now(UTC):%Y-%m-%d}"
     lines = [
         "# Faults, played",
         "",
-        f"Written by `{command}` on {datetime.now(UTC):%Y-%m-%d}; it took {minutes:.0f} minutes, with "
-        f"{share:.0%} of the repetitions that the plan asks for. {counted}",
+        f"Written by `{command}` on {day}, in {minutes:.0f} minutes, with {share:.0%} of the plan's repetitions.",
+        counted,
         "",
         f"Machine: {_machine()}. {_versions()}.",
         "",

@@ -20,8 +20,13 @@ routes:
 """
 
 
-@fault("T15", "10,000 alerts in a minute: half in one group, half 5,000 problems of their own",
-       "one group ≤ 5 messages; 5,000 problems ≤ 30; 0 events missing", engines=BOTH, seconds=150)  # fmt: skip
+@fault(
+    "T15",
+    "10,000 alerts in a minute: half in one group, half 5,000 problems of their own",
+    "one group ≤ 5 messages; 5,000 problems ≤ 30; 0 events missing",
+    engines=BOTH,
+    seconds=150,
+)
 async def storm(run: Run) -> Outcome:
     many = run.many(10_000, 1_000)
     async with run.house(routing=STORM) as house:
@@ -37,13 +42,21 @@ async def storm(run: Run) -> Outcome:
         missing = len(set(load.accepted.values()) - house.store.events())
         incidents = house.store.count("incidents WHERE source = 'scripts'")
     good = 1 <= one <= 5 and 1 <= budget <= 30 and missing == 0 and incidents == len(load.accepted) and decided < 60
-    return held(good, f"{len(load.accepted):,} accepted in {seconds:.0f} s, decided {decided:.1f} s later, {missing} missing,"
-                f" {incidents:,} incidents; messages: one group {one}, {len(load.accepted) // 2:,} problems {budget}",
-                "that the last message of a group counts right, and critical ones in a storm, are held by tests/test_quiet.py.")  # fmt: skip
+    return held(
+        good,
+        f"{len(load.accepted):,} accepted in {seconds:.0f} s, decided {decided:.1f} s later, {missing} missing,"
+        f" {incidents:,} incidents; messages: one group {one}, {len(load.accepted) // 2:,} problems {budget}",
+        "that the last message of a group counts right, and critical ones in a storm, are held by tests/test_quiet.py.",
+    )
 
 
-@fault("T20", "a soak of 5 minutes at 50 alerts a second, each with 20 labels never seen before",
-       "memory ≤ 256 MiB and ≤ 10 % more than after the first minute; file descriptors flat", engines=BOTH, seconds=330)  # fmt: skip
+@fault(
+    "T20",
+    "a soak of 5 minutes at 50 alerts a second, each with 20 labels never seen before",
+    "memory ≤ 256 MiB and ≤ 10 % more than after the first minute; file descriptors flat",
+    engines=BOTH,
+    seconds=330,
+)
 async def soak(run: Run) -> Outcome:
     seconds = run.many(300, 30)
     memory: list[tuple[float, float, int]] = []
@@ -61,18 +74,25 @@ async def soak(run: Run) -> Outcome:
     files = [count for at, _, count in memory if at > 10]
     growth = max(late) / max(early) - 1
     good = max(late) <= 256 and growth <= 0.1 and max(files) - min(files) <= 8 and verdict.nothing_lost
-    return held(good, f"{max(early):.0f} → {max(late):.0f} MiB ({growth:+.1%}), descriptors {min(files)} to {max(files)},"
-                f" {per_second:.0f} a second; {verdict}",
-                "the plan asks for an hour, a million labels and 200,000 fingerprints; this is what fits in with the"
-                " others.")  # fmt: skip
+    return held(
+        good,
+        f"{max(early):.0f} → {max(late):.0f} MiB ({growth:+.1%}), descriptors {min(files)} to {max(files)},"
+        f" {per_second:.0f} a second; {verdict}",
+        "the plan asks for an hour, a million labels and 200,000 fingerprints; this is what fits in with the others.",
+    )
 
 
 MOST_LINES = 200
 """Connections of one sender: well below the gateway's cap of 512."""
 
 
-@fault("T29", "100 alerts a second for 20 s, open loop", "202 p99 ≤ 50 ms, to the receiver p99 ≤ 250 ms", engines=BOTH,
-       seconds=30)  # fmt: skip
+@fault(
+    "T29",
+    "100 alerts a second for 20 s, open loop",
+    "202 p99 ≤ 50 ms, to the receiver p99 ≤ 250 ms",
+    engines=BOTH,
+    seconds=30,
+)
 async def latency(run: Run) -> Outcome:
     async with run.house() as house:
         await steady(house, 100, 3, "warm")
@@ -84,8 +104,11 @@ async def latency(run: Run) -> Outcome:
     told = [first[name] - at for name, at in sent.items() if name in first]
     accept, deliver = 1e3 * percentile(waits, 0.99), 1e3 * percentile(told, 0.99)
     good = accept <= 50 and deliver <= 250 and len(told) == len(sent)
-    return held(good, f"202 p50 {1e3 * percentile(waits, 0.5):.1f} p99 {accept:.1f} ms; to the receiver p50"
-                f" {1e3 * percentile(told, 0.5):.1f} p99 {deliver:.1f} ms; {len(told)} of {len(sent)} told")  # fmt: skip
+    return held(
+        good,
+        f"202 p50 {1e3 * percentile(waits, 0.5):.1f} p99 {accept:.1f} ms; to the receiver p50"
+        f" {1e3 * percentile(told, 0.5):.1f} p99 {deliver:.1f} ms; {len(told)} of {len(sent)} told",
+    )
 
 
 async def steady(house: House, per_second: int, seconds: float, prefix: str) -> tuple[list[float], dict[str, float]]:
@@ -124,5 +147,7 @@ async def burst(run: Run) -> Outcome:
         waits, _ = await steady(house, 1_000, 1, "burst")
         seconds = time.monotonic() - began
         drained = await took(lambda: house.store.unfinished() == 0, 60)
-    return held(max(waits) <= 10 and drained < 60, f"{len(waits)} × 202 in {seconds:.1f} s, the slowest {max(waits):.2f} s;"
-                f" all told {drained:.1f} s later")  # fmt: skip
+    return held(
+        max(waits) <= 10 and drained < 60,
+        f"{len(waits)} × 202 in {seconds:.1f} s, the slowest {max(waits):.2f} s; all told {drained:.1f} s later",
+    )

@@ -30,10 +30,19 @@ async def pytest(run: Run, *arguments: str, **environ: str) -> tuple[int, int, i
     """(passed, failed, skipped, the first failure)."""
     run.folder.mkdir(exist_ok=True)
     asked = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "pytest", "-rf", "-p", "no:cacheprovider", f"--basetemp={run.folder / 'tests'}", *arguments,
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), "TOKEN": TOKEN, **environ},
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
+        sys.executable,
+        "-m",
+        "pytest",
+        "-rf",
+        "-p",
+        "no:cacheprovider",
+        f"--basetemp={run.folder / 'tests'}",
+        *arguments,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TOKEN": TOKEN, **environ},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
     said = (await asked.communicate())[0].decode(errors="replace")
     counted = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|skipped|error)", said[-400:])}
     first = re.search(r"^FAILED (\S+)", said, re.MULTILINE)
@@ -90,15 +99,31 @@ async def guided(_run: Run) -> Outcome:
     raise NotRun("forty minutes do not fit into sixty with the others")
 
 
-@fault("T26", "the API against its own description", "0 × 5xx in 50 examples an operation", engines=BOTH, seconds=120,
-       needs=("schemathesis",))  # fmt: skip
+@fault(
+    "T26",
+    "the API against its own description",
+    "0 × 5xx in 50 examples an operation",
+    engines=BOTH,
+    seconds=120,
+    needs=("schemathesis",),
+)
 async def described(run: Run) -> Outcome:
     async with run.house() as house:
         if await house.gateway.status("/openapi.json") != 200:
             raise NotRun("this version of the gateway does not describe its API (GET /openapi.json)")
         url = f"http://127.0.0.1:{house.gateway.port}/openapi.json"
-        command = [schemathesis() or "", "run", url, "--checks", "not_a_server_error", "--max-examples",
-                   str(run.many(50, 10)), "--no-color", "--header", f"Authorization: Bearer {TOKEN}"]  # fmt: skip
+        command = [
+            schemathesis() or "",
+            "run",
+            url,
+            "--checks",
+            "not_a_server_error",
+            "--max-examples",
+            str(run.many(50, 10)),
+            "--no-color",
+            "--header",
+            f"Authorization: Bearer {TOKEN}",
+        ]
         asked = await asyncio.create_subprocess_exec(
             *command, cwd=run.folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )

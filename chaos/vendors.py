@@ -14,8 +14,12 @@ from chaos.registry import BOTH, Outcome, fault, held
 from chaos.run import House, Run, silence, took
 
 
-@fault("T11", "a receiver is down for an hour at one alert a second (the clock is pushed), then back",
-       "0 lost, ≤ 12 attempts a message, the other lane untouched, within its pace when back", seconds=240)  # fmt: skip
+@fault(
+    "T11",
+    "a receiver is down for an hour at one alert a second (the clock is pushed), then back",
+    "0 lost, ≤ 12 attempts a message, the other lane untouched, within its pace when back",
+    seconds=240,
+)
 async def down_for_an_hour(run: Run) -> Outcome:
     from gateway.model import Retry
     from tests.stage import Team, stage
@@ -44,15 +48,23 @@ async def down_for_an_hour(run: Run) -> Outcome:
         total = minutes * 60
         other = len({message.incident.fingerprint for message in up.heard})
     good = len(told) == total and other == total and max(attempts.values()) <= 12
-    return held(good, f"{total} alerts in {minutes} min: at most {max(attempts.values())} attempts a message"
-                f" (mean {sum(attempts.values()) / len(attempts):.1f}), {total - len(told)} untold when back, the other lane"
-                f" told {other} of {total} at once",
-                "the pipeline's turns are called one by one, without the lanes' own rests: real lanes ask a dead vendor still"
-                " more rarely. Their pace is held by tests/test_workers.py.")  # fmt: skip
+    return held(
+        good,
+        f"{total} alerts in {minutes} min: at most {max(attempts.values())} attempts a message"
+        f" (mean {sum(attempts.values()) / len(attempts):.1f}), {total - len(told)} untold when back, the other lane"
+        f" told {other} of {total} at once",
+        "the pipeline's turns are called one by one, without the lanes' own rests: real lanes ask a dead vendor still"
+        " more rarely. Their pace is held by tests/test_workers.py.",
+    )
 
 
-@fault("T11", "a receiver is dead for 30 s under load, then back",
-       "0 lost, the other lane's p99 ≤ 1.1 × (and 25 ms), back within its pace of 20 a second", engines=BOTH, seconds=100)  # fmt: skip
+@fault(
+    "T11",
+    "a receiver is dead for 30 s under load, then back",
+    "0 lost, the other lane's p99 ≤ 1.1 × (and 25 ms), back within its pace of 20 a second",
+    engines=BOTH,
+    seconds=100,
+)
 async def dead_and_back(run: Run) -> Outcome:
     async with run.house(routing=TWO) as house:
         async with sending(house.ports, connections=4, pause=0.25) as load:
@@ -71,8 +83,11 @@ async def dead_and_back(run: Run) -> Outcome:
     calm, troubled = percentile(list(before.values()), 0.99), percentile(list(during.values()), 0.99)
     good = not (verdict.lost or verdict.untold or verdict.unfinished) and troubled <= max(1.1 * calm, calm + 0.025)
     good = good and fastest <= 22
-    return held(good, f"{verdict}; at most {max(tries.values(), default=0)} attempts a message while dead; the other lane's"
-                f" p99 {1e3 * calm:.0f} → {1e3 * troubled:.0f} ms; back at most {fastest} in a second")  # fmt: skip
+    return held(
+        good,
+        f"{verdict}; at most {max(tries.values(), default=0)} attempts a message while dead; the other lane's"
+        f" p99 {1e3 * calm:.0f} → {1e3 * troubled:.0f} ms; back at most {fastest} in a second",
+    )
 
 
 TWO = """
@@ -117,24 +132,38 @@ async def beside(run: Run, manner: Manner, seconds: float) -> tuple[House, float
 )
 async def slow(run: Run) -> Outcome:
     _, calm, troubled, longest = await beside(run, after(10), run.many(25, 12))
-    return held(troubled <= max(1.1 * calm, calm + 0.025),
-                f"the other lane's p99 {1e3 * calm:.0f} → {1e3 * troubled:.0f} ms; the slow one's send {longest:.1f} s")  # fmt: skip
+    return held(
+        troubled <= max(1.1 * calm, calm + 0.025),
+        f"the other lane's p99 {1e3 * calm:.0f} → {1e3 * troubled:.0f} ms; the slow one's send {longest:.1f} s",
+    )
 
 
-@fault("T12", "a receiver's answer drips and never ends", "cut at the total of 15 s; the other lane's p99 ≤ 1.1 × (and 25 ms)",
-       engines=BOTH, seconds=65)  # fmt: skip
+@fault(
+    "T12",
+    "a receiver's answer drips and never ends",
+    "cut at the total of 15 s; the other lane's p99 ≤ 1.1 × (and 25 ms)",
+    engines=BOTH,
+    seconds=65,
+)
 async def drips(run: Run) -> Outcome:
     _, calm, troubled, longest = await beside(run, dripping, 25)
     good = 14 <= longest <= 16 and troubled <= max(1.1 * calm, calm + 0.025)
     return held(good, f"cut after {longest:.1f} s; the other lane's p99 {1e3 * calm:.0f} → {1e3 * troubled:.0f} ms")
 
 
-@fault("T13", "429 with Retry-After: seconds, an HTTP date, rubbish", "next attempt in [R, 1.2 R + 0.5 s]; rubbish: backoff",
-       engines=BOTH, seconds=25)  # fmt: skip
+@fault(
+    "T13",
+    "429 with Retry-After: seconds, an HTTP date, rubbish",
+    "next attempt in [R, 1.2 R + 0.5 s]; rubbish: backoff",
+    engines=BOTH,
+    seconds=25,
+)
 async def asked_to_wait(run: Run) -> Outcome:
-    routing = "sources: {scripts: {adapter: generic, token: \"${TOKEN}\"}}\nchannels:\n" + "".join(
-        f'  {name}: {{kind: webhook, url: "${{RECEIVER}}/{name}", pace: none}}\n' for name in ASKED
-    ) + f"routes: [{{name: all, to: [{', '.join(ASKED)}]}}]\n"  # fmt: skip
+    routing = (
+        'sources: {scripts: {adapter: generic, token: "${TOKEN}"}}\nchannels:\n'
+        + "".join(f'  {name}: {{kind: webhook, url: "${{RECEIVER}}/{name}", pace: none}}\n' for name in ASKED)
+        + f"routes: [{{name: all, to: [{', '.join(ASKED)}]}}]\n"
+    )
     async with run.house(routing=routing) as house:
         for name, wish in ASKED.items():
             house.receiver.manners[f"/{name}"] = once_429(wish)

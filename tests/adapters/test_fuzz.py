@@ -6,8 +6,10 @@ TOCSIN_TEST_EXAMPLES says how many of them each adapter gets; `make chaos` asks 
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -67,12 +69,8 @@ def read(name: str, document: Json, sent: dict[str, str]) -> None:
     adapter = adapters()[name]
     document = normalise(document)
     assert isinstance(adapter.admit(sent, document), Keep | Handshake)
-    try:
-        alerts = adapter.parse(Event("e", "source", name, NOW, sent, b"{}"), document)
-    except Unreadable as why:
-        assert str(why)
-    else:
-        for alert in alerts:
+    with suppress(Unreadable):
+        for alert in adapter.parse(Event("e", "source", name, NOW, sent, b"{}"), document):
             check(alert)
 
 
@@ -108,7 +106,5 @@ def test_any_signature_is_good_or_bad(name: str, data: st.DataObject) -> None:
 @given(st.binary(max_size=300) | st.text(max_size=300).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_any_bytes_are_json_or_no_json(body: bytes) -> None:
     for kind in ("application/json", "", "text/plain", "application/x-www-form-urlencoded"):
-        try:
-            normalise(decode(kind, body))
-        except (NotJson, WrongType) as why:
-            assert str(why)
+        with suppress(NotJson, WrongType):
+            json.dumps(normalise(decode(kind, body)), allow_nan=False)
