@@ -119,8 +119,9 @@ def read(trace: Path, name: str) -> Iterator[Step]:
                 step = syncing.pop(resumed[1], None) if line.rstrip().endswith("= 0") else None
             else:
                 step = one(line, name, number)
-                if step is not None and step.kind == "sync" and "unfinished" in line:
-                    syncing[line.split(" ", 1)[0]] = step
+                if step is not None and step.kind == "sync" and not line.rstrip().endswith("= 0"):
+                    if "unfinished" in line:
+                        syncing[line.split(" ", 1)[0]] = step
                     step = None
             if step is not None:
                 number += 1
