@@ -17,11 +17,11 @@ BETWEEN = 500
 """Messages told between a start and the next kill, at the least: a share of nothing says nothing."""
 
 
-@fault("T1", "kill -9 under load", "0 lost, 0 untold, extra ≤ 1 %", engines=BOTH, seconds=900, ci=True)
+@fault("T1", "kill -9 under load", "0 lost, 0 untold, extra ≤ 1 %", engines=BOTH, seconds=1200, ci=True)
 async def killed(run: Run) -> Outcome:
-    cycles, kills, over = run.many(200, 5), 0, run.until(15)
+    cycles, kills, over = run.many(200, 5), 0, run.until(20)
     async with run.house() as house:
-        async with sending(house.ports, pause=0.05) as load:
+        async with sending(house.ports) as load:
             while kills < cycles and not over():
                 told = len(house.receiver.heard)
                 await asyncio.sleep(1.0 + random.random() * 0.4)
