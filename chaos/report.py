@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sqlite3
 import subprocess
 import sys
@@ -88,7 +89,8 @@ def document(rows: Sequence[Row], command: str, minutes: float, share: float) ->
 
 
 def _cell(row: Row) -> str:
-    return " ".join(row.seen.replace("|", "·").split())
+    """What was seen, without the folder that it was seen in."""
+    return " ".join(re.sub(r"/\S*/tocsin-chaos-[^/\s]+/", "", row.seen).replace("|", "·").split())
 
 
 def _order(row: Row) -> tuple[int, str, str]:

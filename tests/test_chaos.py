@@ -37,14 +37,14 @@ def test_every_number_of_the_plan_is_entered() -> None:
 def test_the_page_names_what_was_seen_and_what_was_not_run() -> None:
     fault = Fault("T4", "a disk | that hums", "quiet", nothing)  # type: ignore[arg-type]
     rows = [
-        Row(fault, "sqlite", "held", "3 hums | 0 lost", 1.0, "the hum is low."),
+        Row(fault, "sqlite", "held", "3 hums | /tmp/tocsin-chaos-T4-ab/x.db: 0 lost", 1.0, "the hum is low."),
         Row(fault, "postgresql", "NOT HELD", "9 lost"),
         Row(Fault("T2", "power", "on", nothing), "sqlite", "not run", "strace is not installed"),  # type: ignore[arg-type]
     ]
     page = report.document(rows, "python -m chaos", 3.2, 0.5)
     assert "50%" in page
     assert "2 played, 1 held, 1 not held, 1 not run" in page
-    assert "| 3 hums · 0 lost | held |" in page
+    assert "| 3 hums · x.db: 0 lost | held |" in page
     assert "| 9 lost | **not held** |" in page
     assert "- T2, power (SQLite): strace is not installed." in page
     assert "- T4, a disk | that hums: the hum is low." in page
