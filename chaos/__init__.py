@@ -1,5 +1,17 @@
 """Faults, played for real: gateways in processes of their own, a receiver that notes all that it hears, and figures
 that must hold. `make chaos`; the page it writes is docs/proof/faults.md."""
 
-FAMILIES = ("killing", "power", "disks", "inside", "vendors", "storms", "clocks", "files", "replicas", "suite")
+FAMILIES = (
+    "killing",
+    "power",
+    "disks",
+    "inside",
+    "vendors",
+    "storms",
+    "clocks",
+    "files",
+    "databases",
+    "replicas",
+    "suite",
+)
 """The files that enter faults."""
