@@ -79,14 +79,15 @@ async def dead_and_back(run: Run) -> Outcome:
         verdict = await house.judge(load, "/bad", 120)
         tries = Counter(one.fingerprint for one in house.receiver.of("/bad") if began < one.at < returned)
         back = sorted(one.at for one in house.receiver.of("/bad") if one.at > returned)
-    fastest = max((sum(at <= one < at + 1 for one in back) for at in back), default=0)
+    # Three seconds at a time: what left at an even pace may arrive in clumps where the machine is busy.
+    fastest = max((sum(at <= one < at + 3 for one in back) for at in back), default=0) / 3
     calm, troubled = percentile(list(before.values()), 0.99), percentile(list(during.values()), 0.99)
     good = not (verdict.lost or verdict.untold or verdict.unfinished) and troubled <= max(1.1 * calm, calm + 0.025)
     good = good and fastest <= 22
     return held(
         good,
         f"{verdict}; at most {max(tries.values(), default=0)} attempts a message while dead; the other lane's"
-        f" p99 {1e3 * calm:.0f} → {1e3 * troubled:.0f} ms; back at most {fastest} in a second",
+        f" p99 {1e3 * calm:.0f} → {1e3 * troubled:.0f} ms; back at most {fastest:.0f} a second",
     )
 
 
