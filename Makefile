@@ -3,6 +3,7 @@
 # make covered  what the last whole run reached of the rules, the adapters and the model: all of it
 # make check  what must be clean: ruff, mypy, import-linter
 # make bench  the figures, as ratios in one run
+# make chaos  faults, played for real: at most an hour; ARGS="--only T1,T5" for some; writes docs/proof/faults.md
 # make audit  what is publicly known against the pinned versions (needs a network that reaches pypi.org)
 # make sbom   the bill of materials of what runs, in dist/
 # make lock   the lock files anew (needs uv)
@@ -15,7 +16,7 @@ WRAP = printf '\#!/bin/sh\nPYTHONPATH="%s" exec "%s" -m gateway "$$@"\n' '$(CURD
 LOCK = uv pip compile --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header
 LOCKS := requirements.lock requirements-dev.lock requirements-audit.lock requirements-build.lock
 
-.PHONY: run test covered check bench audit sbom lock clean
+.PHONY: run test covered check bench chaos audit sbom lock clean
 
 run: .venv/ready
 	@$(SPEAK) -m gateway serve --quickstart
@@ -35,6 +36,9 @@ check: .venv/ready-dev
 
 bench: .venv/ready-dev
 	@$(SPEAK) -m bench $(ARGS)
+
+chaos: .venv/ready-dev
+	@$(SPEAK) -m chaos $(ARGS)
 
 # A package that the service does not know is no good news: --strict.
 audit: .venv-audit/ready

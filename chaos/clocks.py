@@ -1,0 +1,90 @@
+"""Clocks that jump while the gateway runs: an hour ahead, an hour back, a year ahead and back again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+from chaos.load import sending
+from chaos.needs import FAKETIME
+from chaos.registry import BOTH, NotRun, Outcome, fault, held
+from chaos.run import House, Run, took
+
+PAGING = """
+sources: {scripts: {adapter: generic, token: "${TOKEN}"}}
+channels:
+  team: {kind: webhook, url: "${RECEIVER}/team", pace: none}
+  kim: {kind: webhook, url: "${RECEIVER}/kim", pace: none}
+  lee: {kind: webhook, url: "${RECEIVER}/lee", pace: none}
+escalations:
+  page: {steps: [{to: [kim]}, {to: [lead], after: 6s}]}
+people: {lead: {channels: [lee]}}
+routes:
+  - {name: page, match: {service: page}, to: [page], stop: true}
+  - {name: all, to: [team]}
+"""
+HOUR = 3_600
+JUMPS = (HOUR, -HOUR, 365 * 24 * HOUR, 0)
+
+
+def put_clock(file: Path, seconds: int) -> None:
+    """By a rename: it must never be read half written."""
+    fresh = file.with_suffix(".new")
+    fresh.write_text(f"{seconds:+d}\n")
+    fresh.rename(file)
+
+
+@fault(
+    "T16",
+    "the wall clock jumps +1 h, −1 h, +1 year and back, under load and within an escalation",
+    "0 stranded, 0 twice, a step ≤ 1 s off",
+    engines=BOTH,
+    seconds=60,
+    needs=("libfaketime",),
+)
+async def jumps(run: Run) -> Outcome:
+    run.folder.mkdir(exist_ok=True)
+    clock = run.folder / "clock"
+    put_clock(clock, 0)
+    faked = {"LD_PRELOAD": str(FAKETIME[0]), "FAKETIME_TIMESTAMP_FILE": str(clock)}
+    faked |= {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1", "FAKETIME_CACHE_DURATION": "1"}
+    calm: list[float] = []
+    off: list[float] = []
+    async with run.house(routing=PAGING, **faked) as house:
+        async with sending(house.ports, connections=2, pause=0.3) as load:
+            for number, offset in enumerate((0, *JUMPS)):
+                name = f"page {number}"
+                await house.gateway.post({"title": name, "fingerprint": name, "service": "page"})
+                await asyncio.sleep(2)
+                put_clock(clock, offset)
+                await took(lambda name=name: name in house.receiver.told("/lee"), 20, 0.01)
+                (off if number else calm).append(lateness(house, name))
+                await asyncio.sleep(1)
+        verdict = await house.judge(load)
+        followed = house.gateway.log.count("clock followed")
+        pages = paged(house)
+    if not followed:
+        raise NotRun("libfaketime does not reach the gateway's clock here")
+    worst = max(off, key=abs)
+    good = verdict.nothing_lost and verdict.extra == 0 and abs(worst) <= 1 + max(calm[0], 0) and pages == {1}
+    return held(
+        good,
+        f"{len(JUMPS)} jumps, {followed} seen; {verdict}; steps at most {worst:+.2f} s off (without a jump:"
+        f" {calm[0]:+.2f} s), each paged {sorted(pages)} times",
+        "what a step is late without a jump is this machine's doing and is allowed on top. Changes of summer time,"
+        " and the zones of calendars and rotations, are held by tests/rules.",
+    )
+
+
+def lateness(house: House, name: str) -> float:
+    """How many seconds late the second step was told, counted from the first; infinity where it was not."""
+    first, second = (
+        [one.at for one in house.receiver.of(path) if one.fingerprint == name] for path in ("/kim", "/lee")
+    )
+    return second[0] - first[0] - 6 if first and second else float("inf")
+
+
+def paged(house: House) -> set[int]:
+    """How often the second step of each page was told."""
+    return set(Counter(one.fingerprint for one in house.receiver.of("/lee")).values())

@@ -1,0 +1,248 @@
+"""Several gateways on one PostgreSQL: one dies, one sleeps past its lease, two are told the same, one is cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections import Counter
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from chaos.load import Line, sending
+from chaos.receiver import GOOD, Heard
+from chaos.registry import BOTH, POSTGRESQL, Outcome, fault, held
+from chaos.run import House, Run, Store, took
+from chaos.wire import Mode, Wire
+
+LEASES = "SELECT coalesce(max(lease_until), 0) FROM deliveries WHERE state = 'waiting'"
+
+
+async def hanging(_heard: Heard, writer: asyncio.StreamWriter) -> None:
+    """Takes the request and says nothing for a long time."""
+    await asyncio.sleep(120)
+    writer.write(GOOD)
+
+
+@fault(
+    "T6",
+    "a replica is killed with messages in its hands",
+    "all told again ≤ lease + 5 s",
+    engines=POSTGRESQL,
+    seconds=150,
+)
+async def killed_in_mid_claim(run: Run) -> Outcome:
+    async with run.house(replicas=2) as house:
+        await house.gateways[1].end(signal.SIGTERM)  # so that it is known whose hands they are in
+        house.receiver.manners["/team"] = hanging
+        for number in range(10):
+            await house.gateway.post({"title": f"disk {number}", "fingerprint": f"disk {number}"})
+        await took(lambda: len(house.receiver.heard) >= 10, 15)
+        claimed = house.store.count("deliveries WHERE state = 'waiting' AND lease_until > 0")
+        await house.gateway.end(signal.SIGKILL)
+        lease = int(house.store.sql(LEASES)[0][0]) / 1000 - database_now(house.store)
+        del house.receiver.manners["/team"]
+        before = len(house.receiver.heard)
+        killed = time.monotonic()
+        await house.gateways[1].start()
+        again = await took(
+            lambda: len({one.fingerprint for one in house.receiver.heard[before:]}) == 10, lease + 30, 0.1
+        )
+        seconds = time.monotonic() - killed
+        await took(lambda: house.store.unfinished() == 0, 10)
+        left = house.store.unfinished()
+        marked = house.store.count("deliveries WHERE token >= 2")
+    good = claimed == 10 and again < lease + 30 and seconds <= max(lease, 0) + 5 and left == 0 and marked == 10
+    return held(
+        good,
+        f"{claimed} in its hands, their lease had {lease:.0f} s to run; all told by the other after {seconds:.1f} s;"
+        f" {marked} claimed a second time",
+    )
+
+
+def database_now(store: Store) -> float:
+    """The database's own clock, in Unix seconds."""
+    return float(store.sql("SELECT extract(epoch FROM clock_timestamp())")[0][0])
+
+
+@fault(
+    "T7",
+    "a replica sleeps (SIGSTOP) past its lease 20 times",
+    "0 stale settlements applied, each counted; 0 lost",
+    engines=POSTGRESQL,
+    seconds=240,
+)
+async def zombie(run: Run) -> Outcome:
+    rounds = run.many(20, 3)
+    taken_over = 0
+    async with run.house(replicas=2) as house:
+        sleeper, other = house.gateways
+        async with sending([other.port], connections=4, pause=0.2) as load:
+            for _ in range(rounds):
+                house.receiver.manners["/team"] = slowly
+                await asyncio.sleep(1.0)
+                sleeper.process.send_signal(signal.SIGSTOP)  # type: ignore[union-attr]
+                await asyncio.sleep(0.5)
+                taken_over += expire(house.store)
+                del house.receiver.manners["/team"]
+                await asyncio.sleep(6)  # the other looks at least every five seconds
+                sleeper.process.send_signal(signal.SIGCONT)  # type: ignore[union-attr]
+                await asyncio.sleep(0.5)
+        verdict = await house.judge(load, seconds=150)
+        fenced = sum([await gateway.metric("tocsin_settlements_fenced_total") for gateway in house.gateways])
+    # Whatever was said twice was settled twice, and one of the two must have been turned away.
+    good = verdict.nothing_lost and fenced > 0 and verdict.extra <= fenced
+    return held(
+        good,
+        f"{rounds} sleeps, {taken_over} leases ended, {fenced:.0f} settlements fenced; {verdict}",
+        "the sleeper's leases are ended by hand in the database, for a real one lasts longer than a test may.",
+    )
+
+
+async def slowly(_heard: Heard, writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(1.2)
+    writer.write(GOOD)
+
+
+def expire(store: Store) -> int:
+    """End every lease; how many there were."""
+    import psycopg
+
+    with psycopg.connect(store.url) as session:
+        return session.execute(
+            "UPDATE deliveries SET lease_until = 1 WHERE state = 'waiting' AND lease_until > 1"
+        ).rowcount
+
+
+@fault(
+    "T8",
+    "four posts with one key at once, a thousand times (PostgreSQL: on two replicas)",
+    "each time 1 event, 1 that is no duplicate, 1 message",
+    engines=BOTH,
+    seconds=90,
+    ci=True,
+)
+async def raced(run: Run) -> Outcome:
+    rounds = run.many(1_000, 100)
+    async with run.house(replicas=1 if run.engine == "sqlite" else 2) as house:
+        lines = [Line(house.ports[number % len(house.ports)]) for number in range(4)]
+        creators: Counter[int] = Counter()
+        ids: set[str] = set()
+        for number in range(rounds):
+            name = f"race {number}"
+            alert = {"title": name, "fingerprint": name}
+            answers = await asyncio.gather(*(line.post(alert, key=name) for line in lines))
+            good = [answer[2] for answer in answers if answer is not None and answer[0] == 202]
+            ids |= {answer["event"] for answer in good}
+            creators[sum(not answer["duplicate"] for answer in good) if len(good) == 4 else -len(good)] += 1
+        await took(lambda: house.store.unfinished() == 0, 60, 0.2)
+        events = house.store.count("events WHERE source = 'scripts'")
+        messages = len(house.receiver.heard)
+        for line in lines:
+            line.close()
+    good_all = creators == {1: rounds} and len(ids) == events == rounds and messages == rounds
+    return held(
+        good_all,
+        f"{rounds} × 4 posts: {events} events, {len(ids)} ids, creators a round {dict(creators)}, {messages} messages",
+    )
+
+
+@fault(
+    "T9",
+    "PostgreSQL restarts ten times under load, fast and immediate in turn",
+    "0 lost, 0 dead lanes, 202 ≤ 5 s after",
+    engines=POSTGRESQL,
+    seconds=90,
+    ci=True,
+)
+async def restarted(run: Run) -> Outcome:
+    assert run.cluster is not None
+    cluster = run.cluster()
+    backs: list[float] = []
+    async with run.house(replicas=2) as house:
+        async with sending(house.ports) as load:
+            for number in range(run.many(10, 2)):
+                await asyncio.sleep(2)
+                await asyncio.to_thread(cluster.restart, "immediate" if number % 2 else "fast")
+                accepted = len(load.accepted)
+                backs.append(await took(lambda accepted=accepted: len(load.accepted) > accepted + 4, 20))
+        verdict = await house.judge(load, seconds=150)
+        ready = [await gateway.status("/readyz") for gateway in house.gateways]
+        refused = load.statuses[503]
+    good = verdict.nothing_lost and max(backs) <= 5 and ready == [200, 200]
+    return held(
+        good,
+        f"{len(backs)} restarts, 202 again after at most {max(backs):.2f} s, {refused} × 503; {verdict}; ready {ready}",
+    )
+
+
+async def cut_off(run: Run, mode: Mode) -> Outcome:
+    assert run.cluster is not None
+    seconds = run.many(60, 15)
+    database = run.cluster().fresh()
+    async with (
+        Wire(urlsplit(database).port or 5432).laid() as wire,
+        run.house(replicas=2, database=database, start=False) as house,
+    ):
+        near, far = house.gateways
+        far.database = through(database, wire.port)
+        await asyncio.gather(near.start(), far.start())
+        refused: list[tuple[int, float]] = []
+        async with sending([near.port], connections=4, pause=0.2) as load:
+            await asyncio.sleep(2)
+            wire.cut(mode)
+            ends = time.monotonic() + seconds
+            while time.monotonic() < ends:
+                began = time.monotonic()
+                status, _, _ = await far.post({"title": "cut off", "fingerprint": "cut off"})
+                refused.append((status, time.monotonic() - began))
+                await asyncio.sleep(0.5)
+            wire.cut("pass")
+            again = await took(lambda: taken(far), 20, 0.2)
+        verdict = await house.judge(load, seconds=150)
+        double = doubles(house)
+    slowest = max(span for _, span in refused)
+    answers = {status for status, _ in refused}
+    good = answers == {503} and slowest <= 5.5 and verdict.nothing_lost and double == 0 and again < 20
+    return held(
+        good,
+        f"{seconds:.0f} s cut off: answers {sorted(answers)} within {slowest:.1f} s, 202 again {again:.1f} s after;"
+        f" the other: {verdict}; {double} settled twice",
+    )
+
+
+async def taken(gateway: Any) -> bool:
+    return (await gateway.post({"title": "back", "fingerprint": "back"}))[0] == 202
+
+
+def doubles(house: House) -> int:
+    return house.store.count(
+        "(SELECT delivery_id, revision FROM attempts WHERE receipt = 'sent' GROUP BY 1, 2 HAVING count(*) > 1) AS twice"
+    )
+
+
+def through(url: str, port: int) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{parts.username}@127.0.0.1:{port}"))
+
+
+@fault(
+    "T21",
+    "a replica is cut off from PostgreSQL for 60 s: a black hole",
+    "503 ≤ 5 s, the other goes on, 0 lost, 0 twice",
+    engines=POSTGRESQL,
+    seconds=110,
+)
+async def black_hole(run: Run) -> Outcome:
+    return await cut_off(run, "hole")
+
+
+@fault(
+    "T21",
+    "a replica is cut off from PostgreSQL for 60 s: connections are reset",
+    "503 ≤ 5 s, the other goes on, 0 lost, 0 twice",
+    engines=POSTGRESQL,
+    seconds=110,
+)
+async def resets(run: Run) -> Outcome:
+    return await cut_off(run, "reset")

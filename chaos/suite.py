@@ -1,0 +1,168 @@
+"""What the tests of the suite hold already: they are run by name, and their result stands in the same table."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+
+from chaos.load import TOKEN
+from chaos.needs import ROOT, schemathesis
+from chaos.registry import BOTH, NotRun, Outcome, fault, held
+from chaos.run import Run
+
+
+async def suite(run: Run, *arguments: str, least: int = 1, seen: str = "", **environ: str) -> Outcome:
+    """Run these tests: held where all pass and at least so many did. Raises NotRun where all were skipped."""
+    passed, failed, skipped, last = await pytest(run, *arguments, **environ)
+    if not passed and not failed:
+        raise NotRun(f"{skipped} tests skipped" if skipped else f"no test is called {' '.join(arguments)}")
+    said = (
+        f"{passed} passed"
+        + (f", {skipped} skipped" if skipped else "")
+        + (f", {failed} FAILED: {last}" if failed else "")
+    )
+    return held(not failed and passed >= least, f"{said}{seen}", f"run as `pytest {' '.join(arguments)}`.")
+
+
+async def pytest(run: Run, *arguments: str, **environ: str) -> tuple[int, int, int, str]:
+    """(passed, failed, skipped, the first failure)."""
+    run.folder.mkdir(exist_ok=True)
+    asked = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "pytest",
+        "-rf",
+        "-p",
+        "no:cacheprovider",
+        f"--basetemp={run.folder / 'tests'}",
+        *arguments,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TOKEN": TOKEN, **environ},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said = (await asked.communicate())[0].decode(errors="replace")
+    counted = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|skipped|error)", said[-400:])}
+    first = re.search(r"^FAILED (\S+)", said, re.MULTILINE)
+    failed = counted.get("failed", 0) + counted.get("error", 0)
+    return counted.get("passed", 0), failed, counted.get("skipped", 0), first[1] if first else ""
+
+
+@fault("T23", "one suite for every store", "≥ 60 cases, all pass", engines=BOTH, seconds=60)
+async def conformance(run: Run) -> Outcome:
+    if run.engine == "sqlite":
+        return await suite(run, "tests/store", least=60)
+    return await suite(run, "tests/store", "-k", "postgres", least=60)
+
+
+@fault(
+    "T24",
+    "whatever happens in whatever order, against a model",
+    "500 runs without a page lost or told twice",
+    seconds=150,
+)
+async def machine(run: Run) -> Outcome:
+    runs = run.many(500, 100)
+    return await suite(
+        run, "tests/test_machine.py", TOCSIN_TEST_RUNS=str(runs), seen=f", {runs} runs of up to 20 steps"
+    )
+
+
+@fault(
+    "T25",
+    "each adapter and each parser against documents made by chance",
+    "2,000 examples each, 0 uncaught",
+    seconds=150,
+)
+async def fuzz(run: Run) -> Outcome:
+    examples = run.many(2_000, 200)
+    return await suite(
+        run, "tests/adapters/test_fuzz.py", TOCSIN_TEST_EXAMPLES=str(examples), seen=f", {examples} examples each"
+    )
+
+
+@fault("T25", "matchers, templates, variables, times, links and what is read from the net", "0 uncaught", seconds=60)
+async def parsers(run: Run) -> Outcome:
+    files = ("matching", "templates", "variables", "moments", "reading", "links")
+    tests = [
+        *(f"tests/rules/test_{name}.py" for name in files),
+        "tests/config/test_config.py",
+        "tests/web/test_intake.py",
+    ]
+    return await suite(run, *tests)
+
+
+@fault("T25", "atheris, ten minutes for each adapter", "0 uncaught", needs=("atheris",), seconds=1)
+async def guided(_run: Run) -> Outcome:
+    raise NotRun("forty minutes do not fit into sixty with the others")
+
+
+@fault(
+    "T26",
+    "the API against its own description",
+    "0 × 5xx in 50 examples an operation",
+    engines=BOTH,
+    seconds=120,
+    needs=("schemathesis",),
+)
+async def described(run: Run) -> Outcome:
+    async with run.house() as house:
+        if await house.gateway.status("/openapi.json") != 200:
+            raise NotRun("this version of the gateway does not describe its API (GET /openapi.json)")
+        url = f"http://127.0.0.1:{house.gateway.port}/openapi.json"
+        command = [
+            schemathesis() or "",
+            "run",
+            url,
+            "--checks",
+            "not_a_server_error",
+            "--max-examples",
+            str(run.many(50, 10)),
+            "--no-color",
+            "--header",
+            f"Authorization: Bearer {TOKEN}",
+        ]
+        asked = await asyncio.create_subprocess_exec(
+            *command, cwd=run.folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        said = (await asked.communicate())[0].decode(errors="replace")
+        alive = await house.gateway.status("/healthz") == 200
+    cases = re.findall(r"[\d,]+ (?:generated|test cases|cases)[^\n]*", said)
+    return held(
+        asked.returncode == 0 and alive, f"{cases[-1] if cases else said.strip().splitlines()[-1]}; alive {alive}"
+    )
+
+
+@fault(
+    "T27", "hostile requests over real sockets, and hostile words to every channel", "0 through, 0 × 500", seconds=150
+)
+async def hostile(run: Run) -> Outcome:
+    tests = (
+        "tests/web/test_hostile.py",
+        "tests/web/test_protocol.py",
+        "tests/test_nothing_is_fetched.py",
+        "tests/channels",
+    )
+    return await suite(run, *tests)
+
+
+@fault(
+    "T28",
+    "twenty-four canary secrets through every door",
+    "0 seen in logs, answers, metrics or the database",
+    seconds=60,
+)
+async def canaries(run: Run) -> Outcome:
+    return await suite(run, "tests/test_secrets.py", least=3)
+
+
+@fault("T3", "a start on a full disk or a locked database", "a sentence and an exit that is not 0", seconds=15)
+async def starts(run: Run) -> Outcome:
+    return await suite(run, "tests/test_faults.py", "tests/test_start_and_stop.py", "-k", "start")
+
+
+@fault("T15", "the words of a storm: counts, critical ones, the budget's end", "all pass", seconds=30)
+async def counts(run: Run) -> Outcome:
+    return await suite(run, "tests/test_quiet.py", "-k", "storm or budget or groups or window", least=5)
