@@ -213,7 +213,7 @@ def start_logging(level: str = "info") -> Lines:
     logging.basicConfig(level=logging.WARNING, handlers=[foreign], force=True)
     # These print addresses, and addresses hold tokens (Telegram's, Slack's). uvicorn's warnings are one line for
     # each bad request, however many: those are refusals, which are counted and sampled.
-    others = (
+    noisy = (
         "uvicorn.error",
         "aiohttp",
         "httpx2",
