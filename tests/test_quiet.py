@@ -397,6 +397,19 @@ async def test_a_site_that_is_down_mutes_its_own_errors_and_no_others(tmp_path: 
         assert house.said("team")[3:] == [("resolved", "down"), ("opened", "e1")]
 
 
+async def test_two_that_would_inhibit_each_other_hide_neither(tmp_path: Path) -> None:
+    async with stage(tmp_path, route()) as house:
+        house.order(inhibit=[{"when": {"severity": ">=critical"}, "mute": {}, "same": ["service"]}])
+        await house.alert("one", severity=Severity.CRITICAL, service="shop")
+        await house.alert("two", severity=Severity.CRITICAL, service="shop")
+        await house.alert("three", severity=Severity.ERROR, service="shop")
+        await house.passes(SECOND)
+        assert house.said("team") == [("opened", "one"), ("opened", "two")]
+        await house.alert("one", severity=Severity.EMERGENCY, service="shop")
+        await house.passes(SECOND)
+        assert house.said("team")[2:] == [("worsened", "one")]
+
+
 async def test_both_in_one_batch_count_in_their_order(tmp_path: Path) -> None:
     async with stage(tmp_path, route()) as house:
         house.order(inhibit=DOWN)

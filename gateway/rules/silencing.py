@@ -101,11 +101,12 @@ def bearing(
     incident: Incident, rules: Sequence[InhibitSettings], calendars: Mapping[str, CalendarSettings], now: Millis
 ) -> dict[str, InhibitSettings]:
     """What would inhibit an incident: the marks that another may bear, each with its rule. An absent value is like
-    no other."""
+    no other. What would itself inhibit by a rule is not inhibited by it: two such would hide each other."""
     return {
         _mark(number, rule, incident): rule
         for number, rule in enumerate(rules)
         if rule.mute.first_miss(incident, calendars, now) is None
+        and rule.when.first_miss(incident, calendars, now) is not None
         and all(value_of(incident, name) for name in rule.same)
     }
 
