@@ -9,6 +9,8 @@
 # make lock   the lock files anew (needs uv)
 
 PYTHON ?= python3
+# Most tests wait for something; a file is run by one process, from its top to its end.
+SIDE_BY_SIDE ?= --numprocesses 3 --dist loadfile
 BIN := .venv/bin
 SPEAK := env PYTHONPATH=$(CURDIR) $(BIN)/python
 WRAP = printf '\#!/bin/sh\nPYTHONPATH="%s" exec "%s" -m gateway "$$@"\n' '$(CURDIR)' '$(CURDIR)/$(BIN)/python' > $(BIN)/tocsin && chmod +x $(BIN)/tocsin
@@ -22,7 +24,7 @@ run: .venv/ready
 	@$(SPEAK) -m gateway serve --quickstart
 
 test: .venv/ready-dev
-	@$(SPEAK) -m pytest $(if $(ARGS),$(ARGS),--cov --cov-report=term:skip-covered --cov-fail-under=95)
+	@$(SPEAK) -m pytest $(if $(ARGS),$(ARGS),$(SIDE_BY_SIDE) --cov --cov-report=term:skip-covered --cov-fail-under=95)
 	@$(if $(ARGS),true,$(MAKE) --no-print-directory covered)
 
 covered: .venv/ready-dev
