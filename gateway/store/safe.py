@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from gateway.contracts import Accepted
+from gateway.errors import StoreUnavailable
 from gateway.model import Event, Millis
 from gateway.store import inbox
 from gateway.store.changes import Changes
@@ -27,6 +29,7 @@ T = TypeVar("T")
 EVENTS: Final = "events"
 """The hint that something came in; all others are names of channels."""
 READERS: Final = 3
+IDLE_SECONDS: Final = 5.0
 ALONE_TICK: Final = 5.0
 SHARED_TICK: Final = 1.0
 _NEW_BEAT = insert(beats).values(name="probe", count=1)
@@ -61,6 +64,8 @@ class Safe:
         self._readers: list[Connection] = []
         self._reading = asyncio.Semaphore(READERS)
         self.writer = Writer(self.engine, inbox.accept, Ledger)
+        self._no_events = ""
+        self.halted = ""
 
     @property
     def shared(self) -> bool:
@@ -77,12 +82,34 @@ class Safe:
             await reader.close()
         self.engine.close()
 
+    def refuse_events(self, why: str) -> None:
+        """Accept nothing from now on; whoever asks is told why."""
+        self._no_events = why
+
+    async def halt(self, why: str) -> bool:
+        """Write nothing from now on; whoever asks is told why. Whether what was to be written is; where a disk hangs
+        it is not within five seconds."""
+        self._no_events = self.halted = why
+        with suppress(TimeoutError):
+            async with asyncio.timeout(IDLE_SECONDS):
+                while not self.writer.idle:
+                    await asyncio.sleep(0.005)
+        return self.writer.idle
+
+    def go_on(self) -> None:
+        """Accept and write again."""
+        self._no_events = self.halted = ""
+
     async def accept(self, event: Event, key: str | None, until: Millis) -> Accepted:
+        if self._no_events:
+            raise StoreUnavailable(self._no_events)
         accepted = await self.writer.accept((event, key, until))
         self.engine.hint([EVENTS])
         return accepted
 
     async def write(self, work: Callable[[Ledger], Awaitable[T]]) -> T:
+        if self.halted:
+            raise StoreUnavailable(self.halted)
         return await self.writer.run(work)
 
     async def read(self, work: Callable[[Ledger], Awaitable[T]]) -> T:
