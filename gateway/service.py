@@ -152,7 +152,9 @@ class Service:
         more; to be asked again where it is."""
         self.store.refuse_events(BEING_MOVED)
         await self._rest()
-        await asyncio.gather(*(lane.drain(DRAIN_SECONDS) for lane in self._lanes.values()), *self._ending)
+        await asyncio.gather(*(lane.drain(DRAIN_SECONDS) for lane in self._lanes.values()))
+        if self._ending:  # channels that a reload has just closed
+            await asyncio.wait(self._ending, timeout=DRAIN_SECONDS + CLOSE_SECONDS)
         return await self.store.halt(BEING_MOVED)
 
     async def _go_on(self) -> None:

@@ -49,12 +49,10 @@ class Standstill:
                 try:
                     acknowledge(self._database, note)
                 except OSError as error:
-                    log.error("cannot answer who moves the database", reason=str(error))
+                    log.warning("cannot answer who moves the database", reason=str(error))
         elif note.word == "done":
             if not self._moved:
-                log.warning(
-                    "database moved", to=note.to, todo="stop this gateway; start one with --database naming that"
-                )
+                log.error("database moved", to=note.to, todo="stop this gateway; start one on that database")
                 self._moved = True
         elif note.word != "held" and self._resting:
             await self._go_on()

@@ -66,9 +66,8 @@ def _move(from_url: str, to_url: str, temp: Path | None) -> None:
         if count:
             click.echo(f"{count:>12,}  {table}")
     speed = (moved.total - moved.after) / max(moved.bulk_seconds, 0.001)
-    click.echo(
-        f"{moved.total:,} rows in {moved.bulk_seconds:.1f} s ({speed:,.0f} a second), {moved.after:,} of them at the end."
-    )
+    took = f"in {moved.bulk_seconds:.1f} s ({speed:,.0f} a second)"
+    click.echo(f"{moved.total:,} rows {took}; {moved.after:,} were copied while nothing changed.")
     if moved.stood is None:
         click.echo("No gateway was running.")
     else:

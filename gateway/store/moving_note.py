@@ -1,4 +1,4 @@
-"""The note beside a SQLite file, by which the command that moves it and the gateway that runs on it understand each other.
+"""The note beside a SQLite file, by which the command that moves it and the gateway on it understand each other.
 
     copying     a move is under way; the gateway runs on
     asked       the gateway is to stand still

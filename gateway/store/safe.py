@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Final, TypeVar
 
 from gateway.contracts import Accepted
@@ -30,6 +29,7 @@ EVENTS: Final = "events"
 """The hint that something came in; all others are names of channels."""
 READERS: Final = 3
 IDLE_SECONDS: Final = 5.0
+LOOK_SECONDS: Final = 0.005
 ALONE_TICK: Final = 5.0
 SHARED_TICK: Final = 1.0
 _NEW_BEAT = insert(beats).values(name="probe", count=1)
@@ -90,11 +90,11 @@ class Safe:
         """Write nothing from now on; whoever asks is told why. Whether what was to be written is; where a disk hangs
         it is not within five seconds."""
         self._no_events = self.halted = why
-        with suppress(TimeoutError):
-            async with asyncio.timeout(IDLE_SECONDS):
-                while not self.writer.idle:
-                    await asyncio.sleep(0.005)
-        return self.writer.idle
+        for _ in range(round(IDLE_SECONDS / LOOK_SECONDS)):
+            if self.writer.idle:
+                return True
+            await asyncio.sleep(LOOK_SECONDS)
+        return False
 
     def go_on(self) -> None:
         """Accept and write again."""

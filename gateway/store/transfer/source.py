@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ Row = tuple[Any, ...]
 Sum = tuple[int, int]
 """How many rows, and the sum over their keys' hashes: in whatever order they come."""
 
-SEPARATOR = "\x1f"
 HASH_BYTES = 6
 BUSY_SECONDS = 5.0
 
@@ -69,33 +68,30 @@ def beside(path: Path, snapshot: Path) -> Iterator[sqlite3.Connection]:
 
 def rows(connection: sqlite3.Connection, table: sa.Table) -> Iterator[Row]:
     """Every row, as PostgreSQL takes it."""
-    names = _list(column.name for column in table.columns)
+    names = ", ".join(f'"{column.name}"' for column in table.columns)
     return converted(table, connection.execute(f'SELECT {names} FROM "{table.name}"'))  # noqa: S608  # our own names
 
 
 def gone(connection: sqlite3.Connection, table: sa.Table) -> Iterator[Row]:
     """The keys that `old` has, and that are not there any more or whose rows have changed."""
-    names = [column.name for column in table.columns]
-    keys = ", ".join(f'o."{name}"' for name in keys_of(table))
-    differs = " OR ".join(f'n."{name}" IS NOT o."{name}"' for name in names)
-    return iter(
-        connection.execute(
-            f'SELECT {keys} FROM old."{table.name}" o LEFT JOIN main."{table.name}" n ON {_same(table)} WHERE {differs}'  # noqa: S608
-        )
-    )
+    chosen = ", ".join(f'a."{name}"' for name in keys_of(table))
+    return iter(connection.execute(_differing(table, chosen, "old", "main")))
 
 
 def new(connection: sqlite3.Connection, table: sa.Table) -> Iterator[Row]:
     """The rows that `old` has not, or has otherwise."""
-    names = [column.name for column in table.columns]
-    chosen = ", ".join(f'n."{name}"' for name in names)
-    differs = " OR ".join(f'n."{name}" IS NOT o."{name}"' for name in names)
-    return converted(
-        table,
-        connection.execute(
-            f'SELECT {chosen} FROM main."{table.name}" n LEFT JOIN old."{table.name}" o ON {_same(table)} WHERE {differs}'  # noqa: S608
-        ),
-    )
+    chosen = ", ".join(f'a."{column.name}"' for column in table.columns)
+    return converted(table, connection.execute(_differing(table, chosen, "main", "old")))
+
+
+def _differing(table: sa.Table, chosen: str, one: str, other: str) -> str:
+    """What to say for the rows of one that the other has not, or has otherwise."""
+    name = table.name
+    same = " AND ".join(f'a."{key}" = b."{key}"' for key in keys_of(table))
+    if table.dialect_options["sqlite"]["with_rowid"]:
+        same = "a.rowid = b.rowid"  # read from front to back, without an index
+    differs = " OR ".join(f'a."{column.name}" IS NOT b."{column.name}"' for column in table.columns)
+    return f'SELECT {chosen} FROM {one}."{name}" a LEFT JOIN {other}."{name}" b ON {same} WHERE {differs}'  # noqa: S608
 
 
 def total(connection: sqlite3.Connection, table: sa.Table) -> Sum:
@@ -137,16 +133,5 @@ def clean(text: str) -> str:
     return text.replace("\0", "\ufffd") if "\0" in text else text
 
 
-def _same(table: sa.Table) -> str:
-    """The same row in both: by its place where it has one, which is read from front to back without an index."""
-    if table.dialect_options["sqlite"]["with_rowid"]:
-        return "n.rowid = o.rowid"
-    return " AND ".join(f'n."{name}" = o."{name}"' for name in keys_of(table))
-
-
 def _hash(key: str) -> int:
     return int.from_bytes(hashlib.sha256(clean(key).encode()).digest()[:HASH_BYTES])
-
-
-def _list(names: Iterator[str] | Sequence[str]) -> str:
-    return ", ".join(f'"{name}"' for name in names)

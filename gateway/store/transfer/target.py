@@ -14,7 +14,7 @@ from psycopg import sql
 from gateway.errors import TocsinError
 from gateway.store.engines.postgresql_schema import prepare, sentence
 from gateway.store.schema import metadata
-from gateway.store.transfer.source import HASH_BYTES, SEPARATOR, Row, Sum, keys_of
+from gateway.store.transfer.source import HASH_BYTES, Row, Sum, keys_of
 
 CONNECT_SECONDS: Final = 5
 _LIVELY: Final = {
@@ -62,7 +62,7 @@ class Target:
     def total(self, table: sa.Table) -> Sum:
         """See `source.total`."""
         parts = [sql.SQL("{}::text").format(sql.Identifier(name)) for name in keys_of(table)]
-        key = sql.SQL(" || {} || ").format(sql.Literal(SEPARATOR)).join(parts)
+        key = sql.SQL(" || chr(31) || ").join(parts)
         hashed = sql.SQL("('x' || left(encode(sha256(convert_to({}, 'UTF8')), 'hex'), {}))::bit({})::bigint").format(
             key, sql.Literal(HASH_BYTES * 2), sql.Literal(HASH_BYTES * 8)
         )
