@@ -60,7 +60,9 @@ def copy(from_url: str, to_url: str, temp: Path | None) -> None:
 def _move(from_url: str, to_url: str, temp: Path | None) -> None:
     from gateway.store.engines.sqlite import database_path
     from gateway.store.transfer import transfer
+    from gateway.telemetry import start_logging
 
+    start_logging("warning")
     moved = transfer(database_path(from_url), to_url, lambda line: click.echo(line, err=True), temp)
     for table, count in moved.rows.items():
         if count:

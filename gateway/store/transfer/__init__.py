@@ -59,20 +59,22 @@ def transfer(path: Path, url: str, tell: Tell, folder: Path | None = None) -> Tr
     path = real(path)
     source.refuse_other(path)
     snapshot = (folder or path.parent) / f"{path.name}.moving-copy"
-    with Mover(path, uuid.uuid4().hex) as mover, opened(url) as target, _copy(path, snapshot, tell):
-        began = time.monotonic()
-        rows = _load(snapshot, target, tell)
-        bulk_seconds = time.monotonic() - began
-        asked = time.monotonic()
-        with _still(path, mover, tell) as ran:
-            after = _catch_up(path, snapshot, target, rows)
-            _compare(path, target)
-            target.commit()
-            # From here on the other database is whole, and it is the one.
-            to = without_password(url)
-            mover.done(to)
-            stood = time.monotonic() - asked if ran else None
-    return Transfer(to, rows, after, bulk_seconds, stood)
+    try:
+        with Mover(path, uuid.uuid4().hex) as mover, opened(url) as target, _copy(path, snapshot, tell):
+            began = time.monotonic()
+            rows = _load(snapshot, target, tell)
+            loaded = time.monotonic()
+            with _still(path, mover, tell) as ran:
+                after = _catch_up(path, snapshot, target, rows)
+                _compare(path, target)
+                target.commit()
+                # From here on the other database is whole, and it is the one.
+                to = without_password(url)
+                mover.done(to)
+                stood = time.monotonic() - loaded if ran else None
+    except (sqlite3.Error, OSError) as error:
+        raise TocsinError(f"{path}: cannot be moved: {error}; it is as it was") from None
+    return Transfer(to, rows, after, loaded - began, stood)
 
 
 @contextmanager
@@ -164,7 +166,5 @@ def _compare(path: Path, target: Target) -> None:
                 raise TocsinError(
                     f"{table.name}: {here[0]:,} rows in the file, {there[0]:,} copied, or other ones; nothing was kept"
                 )
-    except sqlite3.Error as error:
-        raise TocsinError(f"{path}: cannot be read: {error}") from None
     finally:
         connection.close()

@@ -19,7 +19,8 @@ Row = tuple[Any, ...]
 Sum = tuple[int, int]
 """How many rows, and the sum over their keys' hashes: in whatever order they come."""
 
-HASH_BYTES = 6
+HASH_BYTES = 4
+"""So that the sum over two thousand million rows still fits into SQLite's integer."""
 BUSY_SECONDS = 5.0
 
 
