@@ -21,8 +21,12 @@ from pathlib import Path
 import httpx2
 import psycopg
 import pytest
+from click.testing import CliRunner, Result
 
+from gateway.cli import main
 from gateway.errors import TocsinError
+from gateway.store import transfer as moving
+from gateway.store.moving_note import place
 from gateway.store.transfer import TABLES, source
 from tests.fakes.receiver import Receiver
 from tests.process import ROOT, Gateway
@@ -204,18 +208,23 @@ def in_use(url: str) -> str:
         (with_tables, "was written by a newer version of Tocsin (schema 9999)"),
     ],
 )
-async def test_a_wrong_target_is_one_sentence(
+def test_a_wrong_target_is_one_sentence(
     tmp_path: Path, postgres_url: str, spoil: Callable[[str], str], said: str
 ) -> None:
     gateway = made(tmp_path)
     before = gateway.database.read_bytes()
-    code, out, err = await (await copy(gateway, spoil(postgres_url))).ended()
-    assert (code, out) == (1, "")
-    assert said in err.splitlines()[-1]
-    assert "s3cret" not in err
-    assert "Traceback" not in err
+    done = run(gateway, spoil(postgres_url))
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert said in done.stderr.splitlines()[-1]
+    assert "s3cret" not in done.stderr
     assert gateway.database.read_bytes() == before
     assert names_in(tmp_path) <= {"tocsin.db", "routing.yaml", "tocsin.db-shm", "tocsin.db-wal"}
+
+
+def run(gateway: Gateway, to: str) -> Result:
+    """The command, in this process."""
+    arguments = ["db", "copy", f"sqlite:///{gateway.database}", to]
+    return CliRunner().invoke(main, arguments, prog_name="tocsin", catch_exceptions=False)
 
 
 def made(folder: Path) -> Gateway:
@@ -237,25 +246,39 @@ def test_a_file_of_another_version_is_one_sentence(tmp_path: Path, revision: str
         source.refuse_other(gateway.database)
 
 
-async def test_a_gateway_that_does_not_answer_is_given_up(tmp_path: Path, postgres_url: str) -> None:
+def test_a_gateway_that_does_not_answer_is_given_up(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One of an older version, or of another user."""
+    monkeypatch.setattr(moving, "STAND_SECONDS", 0.5)
     gateway = made(tmp_path)
     with (tmp_path / "tocsin.db.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        quickly = "import gateway.store.transfer as t; t.STAND_SECONDS = 0.5"
-        code, _, err = await (await copy(gateway, postgres_url, quickly)).ended()
-    assert (code, "does not stand still within" in err) == (1, True)
-    assert not (tmp_path / "tocsin.db.moving").exists()
+        done = run(gateway, postgres_url)
+    assert (done.exit_code, "does not stand still within" in done.stderr) == (1, True)
+    assert names_in(tmp_path).isdisjoint({"tocsin.db.moving", "tocsin.db.moving-copy"})
 
 
-async def test_two_that_differ_are_not_kept(tmp_path: Path, postgres_url: str) -> None:
+def test_two_that_differ_are_not_kept(tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     gateway = made(tmp_path)
     with closing(sqlite3.connect(gateway.database)) as connection, connection:
         connection.execute("INSERT INTO keys VALUES ('one', 'x')")
-    lossy = "import gateway.store.transfer.source as s; s.converted = lambda table, found: iter(())"
-    code, _, err = await (await copy(gateway, postgres_url, lossy)).ended()
-    assert (code, "keys: 1 rows in the file, 0 copied" in err) == (1, True)
-    assert (await (await copy(gateway, postgres_url)).ended())[0] == 0
+        connection.execute("INSERT INTO timers VALUES ('a', 'tell', '', 1, 1, 'with a \0 in it')")
+    with monkeypatch.context() as lossy:
+        lossy.setattr(source, "converted", lambda _table, _found: iter(()))
+        done = run(gateway, postgres_url)
+    assert (done.exit_code, "keys: 1 rows in the file, 0 copied" in done.stderr) == (1, True)
+    done = run(gateway, postgres_url)
+    assert (done.exit_code, "No gateway was running." in done.stdout) == (0, True), done.stderr
+    with psycopg.connect(postgres_url, autocommit=True) as session:
+        assert session.execute("SELECT wall, about FROM timers").fetchall() == [(True, "with a \ufffd in it")]
+
+
+def test_a_disk_without_room_is_one_sentence(tmp_path: Path, postgres_url: str) -> None:
+    gateway = made(tmp_path / "here")
+    with pytest.raises(TocsinError, match="there is no such folder"):
+        moving.transfer(gateway.database, postgres_url, print, tmp_path / "nowhere")
+    assert not place(gateway.database).exists()
 
 
 def test_what_changed_since_is_found_in_every_table(tmp_path: Path) -> None:

@@ -50,6 +50,8 @@ def look(database: Path) -> Note | None:
         file = os.open(place(database), os.O_RDONLY)
     except FileNotFoundError:
         return Note()
+    except OSError:
+        return None
     try:
         # First the lock, then the words: a mover writes `done` before it lets go.
         alive = not _lock(file, fcntl.LOCK_SH)
