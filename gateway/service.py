@@ -148,9 +148,8 @@ class Service:
             await self._crew.stop(name)
 
     async def _halt(self) -> bool:
-        """Take nothing, begin nothing, let what is being sent end and write it down. Whether nothing is written any
-        more; to be asked again where it is."""
-        self.store.refuse_events(BEING_MOVED)
+        """Begin nothing, let what is being sent end and write it down; only then take nothing any more. Whether
+        nothing is written now; to be asked again where something may be."""
         await self._rest()
         await asyncio.gather(*(lane.drain(DRAIN_SECONDS) for lane in self._lanes.values()))
         if self._ending:  # channels that a reload has just closed

@@ -263,7 +263,7 @@ def test_two_that_differ_are_not_kept(tmp_path: Path, postgres_url: str, monkeyp
     gateway = made(tmp_path)
     with closing(sqlite3.connect(gateway.database)) as connection, connection:
         connection.execute("INSERT INTO keys VALUES ('one', 'x')")
-        connection.execute("INSERT INTO timers VALUES ('a', 'tell', '', 1, 1, 'with a \0 in it')")
+        connection.execute("INSERT INTO timers VALUES ('a', 'tell', '', 1, 1, ?)", ("with a \0 in it",))
     with monkeypatch.context() as lossy:
         lossy.setattr(source, "converted", lambda _table, _found: iter(()))
         done = run(gateway, postgres_url)

@@ -64,7 +64,6 @@ class Safe:
         self._readers: list[Connection] = []
         self._reading = asyncio.Semaphore(READERS)
         self.writer = Writer(self.engine, inbox.accept, Ledger)
-        self._no_events = ""
         self.halted = ""
 
     @property
@@ -82,14 +81,10 @@ class Safe:
             await reader.close()
         self.engine.close()
 
-    def refuse_events(self, why: str) -> None:
-        """Accept nothing from now on; whoever asks is told why."""
-        self._no_events = why
-
     async def halt(self, why: str) -> bool:
         """Write nothing from now on; whoever asks is told why. Whether what was to be written is; where a disk hangs
         it is not within five seconds."""
-        self._no_events = self.halted = why
+        self.halted = why
         for _ in range(round(IDLE_SECONDS / LOOK_SECONDS)):
             if self.writer.idle:
                 return True
@@ -98,11 +93,11 @@ class Safe:
 
     def go_on(self) -> None:
         """Accept and write again."""
-        self._no_events = self.halted = ""
+        self.halted = ""
 
     async def accept(self, event: Event, key: str | None, until: Millis) -> Accepted:
-        if self._no_events:
-            raise StoreUnavailable(self._no_events)
+        if self.halted:
+            raise StoreUnavailable(self.halted)
         accepted = await self.writer.accept((event, key, until))
         self.engine.hint([EVENTS])
         return accepted

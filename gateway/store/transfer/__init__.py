@@ -64,14 +64,14 @@ def transfer(path: Path, url: str, tell: Tell, folder: Path | None = None) -> Tr
             began = time.monotonic()
             rows = _load(snapshot, target, tell)
             loaded = time.monotonic()
-            with _still(path, mover, tell) as ran:
+            with _still(path, mover, tell) as since:
                 after = _catch_up(path, snapshot, target, rows)
                 _compare(path, target)
                 target.commit()
                 # From here on the other database is whole, and it is the one.
                 to = without_password(url)
                 mover.done(to)
-                stood = time.monotonic() - loaded if ran else None
+                stood = None if since is None else time.monotonic() - since
     except (sqlite3.Error, OSError) as error:
         raise TocsinError(f"{path}: cannot be moved: {error}; it is as it was") from None
     return Transfer(to, rows, after, loaded - began, stood)
@@ -110,26 +110,22 @@ def _counted(table: sa.Table, rows: Iterator[source.Row], tell: Tell) -> Iterato
 
 
 @contextmanager
-def _still(path: Path, mover: Mover, tell: Tell) -> Iterator[bool]:
-    """The file does not change within: a gateway that runs stands still, and none can start. Whether one ran."""
+def _still(path: Path, mover: Mover, tell: Tell) -> Iterator[float | None]:
+    """The file does not change within: a gateway that runs stands still, and none can start. Since when it does, on
+    the clock of `monotonic`; None where none ran."""
     lock = Lock(path)
     mover.ask()
     until = time.monotonic() + STAND_SECONDS
-    told = False
-    while not mover.held:
-        if _taken(lock):
-            break
-        if not told:
-            tell("the gateway stands still and answers 503 …")
-            told = True
+    while not (mover.held or _taken(lock)):
         if time.monotonic() > until:
             raise TocsinError(
                 f"{path}: the gateway on it does not stand still within {STAND_SECONDS:.0f} s (an older version, or it "
                 "runs as another user); it goes on as before; stop it, and copy once more"
             )
         time.sleep(_LOOK_SECONDS)
+    tell("nothing changes now; copying the rest …")
     try:
-        yield mover.held
+        yield time.monotonic() if mover.held else None
     finally:
         lock.release()
 
