@@ -38,12 +38,11 @@ def backup(url: str, file: Path) -> None:
 @click.argument("to_url", metavar="TO")
 @click.option("--temp", type=click.Path(path_type=Path, file_okay=False), help="Where a copy of the file has room.")
 def copy(from_url: str, to_url: str, temp: Path | None) -> None:
-    """Copy a whole database to a new place: FROM and TO are URLs. A file TO must not exist yet; a PostgreSQL must be
-    empty, and the gateway is asked to stand still for the last part.
+    """Copy a whole database to a new place: FROM and TO are URLs. A file TO must not exist yet. A PostgreSQL must be
+    empty; a gateway that runs is asked to stand still for the last part, and the last lines say what to do then.
 
     \b
-    Examples:
-      tocsin db copy sqlite:///tocsin.db sqlite:////data/tocsin.db
+    Example:
       tocsin db copy sqlite:///tocsin.db postgresql://tocsin@db/tocsin
     """
     from gateway.store.backup import SERVERS
@@ -58,10 +57,12 @@ def copy(from_url: str, to_url: str, temp: Path | None) -> None:
 
 
 def _move(from_url: str, to_url: str, temp: Path | None) -> None:
+    from gateway.store.backup import refuse_server
     from gateway.store.engines.sqlite import database_path
     from gateway.store.transfer import transfer
     from gateway.telemetry import start_logging
 
+    refuse_server(from_url, Path("tocsin.dump"))
     start_logging("warning")
     moved = transfer(database_path(from_url), to_url, lambda line: click.echo(line, err=True), temp)
     for table, count in moved.rows.items():

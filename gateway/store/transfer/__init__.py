@@ -56,8 +56,8 @@ def transfer(path: Path, url: str, tell: Tell, folder: Path | None = None) -> Tr
     """Move the database at `path` to the PostgreSQL at `url`. The snapshot is made in `folder`, or beside the file.
 
     Raises TocsinError in one sentence; then the file is as it was, and so is the gateway on it."""
-    path = real(path)
     source.refuse_other(path)
+    path = real(path)
     snapshot = (folder or path.parent) / f"{path.name}.moving-copy"
     try:
         with Mover(path, uuid.uuid4().hex) as mover, opened(url) as target, _copy(path, snapshot, tell):
