@@ -32,6 +32,7 @@ from gateway.rules.deciding import Rules
 from gateway.rules.folding import MOST_LIVING
 from gateway.rules.retry import LONGEST, RetryPolicy
 from gateway.settling import Outlet
+from gateway.standstill import Standstill
 from gateway.store.safe import EVENTS, Ledger, Safe
 from gateway.telemetry import (
     CONFIGURATIONS,
@@ -57,6 +58,7 @@ SECOND_LOOK_SECONDS = 0.7
 CLOCK_SLACK: Millis = 60_000
 ABSENT_AFTER: Millis = 15_000
 GONE_AFTER: Millis = 600_000
+BEING_MOVED = "the database is being moved; send it again"
 PRESSED_BY = 6
 """Events in one commit from which on senders are taken to be queueing."""
 
@@ -124,6 +126,15 @@ class Service:
         self._store_crew.start("hints", self._listen)
         await self.store.write(self._begin)
         await self._apply(self.house.configuration)
+        self._set_out()
+        if self.store.engine.file is not None:
+            standstill = Standstill(self.store.engine.file, self._halt, self._go_on)
+            self._crew.start("standstill", lambda: standstill.follow(lambda: self._crew.beat("standstill")))
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+
+    def _set_out(self) -> None:
         self._crew.start("process", self._process)
         self._crew.start("timers", self._ring)
         if self.store.engine.told_clock is None:
@@ -131,9 +142,29 @@ class Service:
         self._crew.start("tidy", self._tidy)
         self._crew.start("retention", self._retain)
         self._crew.start("configuration", self._follow)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 50)
+
+    async def _rest(self) -> None:
+        """Begin nothing new."""
+        lanes = (f"lane {lane}" for lane in self._lanes)
+        for name in ("configuration", "retention", "tidy", "process", "timers", "clock", *lanes):
+            await self._crew.stop(name)
+
+    async def _halt(self) -> bool:
+        """Begin nothing, let what is being sent end and write it down; only then take nothing any more. Whether
+        nothing is written now; to be asked again where something may be."""
+        await self._rest()
+        await asyncio.gather(*(lane.drain(DRAIN_SECONDS) for lane in self._lanes.values()))
+        if self._ending:  # channels that a reload has just closed
+            await asyncio.wait(self._ending, timeout=DRAIN_SECONDS + CLOSE_SECONDS)
+        return await self.store.halt(BEING_MOVED)
+
+    async def _go_on(self) -> None:
+        """After `_halt`, as before it."""
+        self.store.go_on()
+        self._changed.set()
+        for name, lane in self._lanes.items():
+            self._serve(name, lane)
+        self._set_out()
 
     async def _begin(self, ledger: Ledger) -> None:
         """Nobody lives who held a lease, but other gateways on a database that we share; and the configuration that we
@@ -147,9 +178,8 @@ class Service:
     async def stop(self) -> None:
         """What is under way ends or is given back; within ten seconds, as SIGTERM allows."""
         self.house.stopping = True
-        lanes_of_crew = (f"lane {lane}" for lane in self._lanes)
-        for name in ("configuration", "retention", "tidy", "process", "timers", "clock", *lanes_of_crew):
-            await self._crew.stop(name)
+        await self._crew.stop("standstill")
+        await self._rest()
         lanes = (_end(lane, self._channels[name]) for name, lane in self._lanes.items())
         await asyncio.gather(*lanes, *self._ending, return_exceptions=True)
         with suppress(StoreUnavailable):
@@ -283,11 +313,14 @@ class Service:
             paces=channel.paces if settings.pace is None else settings.pace,
         )
         lane = workers.Lane(self.pipeline, outlet)
-        name = f"lane {entry.name}"
         self._lanes[entry.name] = lane
-        self._crew.start(name, lambda: lane.serve(lambda: self._crew.beat(name)))
+        self._serve(entry.name, lane)
         if outlet.listens and isinstance(channel, Announcer):
             self._announce(entry.name, channel.announce())
+
+    def _serve(self, channel: str, lane: workers.Lane) -> None:
+        name = f"lane {channel}"
+        self._crew.start(name, lambda: lane.serve(lambda: self._crew.beat(name)))
 
     def _announce(self, name: str, calling: Coroutine[Any, Any, Receipt]) -> None:
         """Tell the vendor where to call us, beside everything else: nothing waits for that."""

@@ -372,7 +372,7 @@ class TestAboutAGateway:
         kept = gateway.sql("SELECT count(*) FROM events")
         for name in ("backup.db", "copy.db"):
             other = Gateway.__new__(Gateway)
-            other.database = tmp_path / name
+            other.database, other.database_url = tmp_path / name, ""
             assert other.sql("SELECT count(*) FROM events") == kept
             assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
 
@@ -383,7 +383,8 @@ class TestAboutAGateway:
             (["db", "copy", "sqlite:///mine.db", "sqlite:///mine.db"], "mine.db: exists already; name a new file"),
             (["db", "copy", "sqlite:///mine.db", "sqlite:///no/where.db"], "no: there is no such folder"),
             (["db", "copy", "sqlite:///mine.db", "sqlite:///copy.db"], "mine.db could not be copied"),
-            (["db", "copy", "sqlite:///mine.db", "postgresql://x/y"], "postgresql is not supported by this version"),
+            (["db", "copy", "sqlite:///none.db", "postgresql://x/y"], "none.db: there is no such database"),
+            (["db", "copy", "postgresql://x/y", "postgresql://x/y"], "PostgreSQL has its own tool for that"),
         ],
     )
     def test_a_copy_that_cannot_be_is_refused_in_one_line(

@@ -371,7 +371,7 @@ class TestTheProcess:
 
     async def test_a_folder_that_is_not_there_is_said_so(self, tmp_path: Path) -> None:
         gateway = Gateway(tmp_path, ROUTING)
-        gateway.database = tmp_path / "missing" / "tocsin.db"
+        gateway.database_url = f"sqlite:///{tmp_path}/missing/tocsin.db"
         await gateway.start(wait=False)
         assert await gateway.ended() == 1
         assert gateway.last_words.startswith("Error: ")

@@ -36,18 +36,47 @@ def backup(url: str, file: Path) -> None:
 @database.command()
 @click.argument("from_url", metavar="FROM")
 @click.argument("to_url", metavar="TO")
-def copy(from_url: str, to_url: str) -> None:
-    """Copy a whole database to a new place: FROM and TO are URLs; TO must not exist yet.
+@click.option("--temp", type=click.Path(path_type=Path, file_okay=False), help="Where a copy of the file has room.")
+def copy(from_url: str, to_url: str, temp: Path | None) -> None:
+    """Copy a whole database to a new place: FROM and TO are URLs. A file TO must not exist yet. A PostgreSQL must be
+    empty; a gateway that runs is asked to stand still for the last part, and the last lines say what to do then.
 
     \b
     Example:
-      tocsin db copy sqlite:///tocsin.db sqlite:////data/tocsin.db
+      tocsin db copy sqlite:///tocsin.db postgresql://tocsin@db/tocsin
     """
+    from gateway.store.backup import SERVERS
     from gateway.store.engines.sqlite import database_path
 
+    if to_url.startswith(SERVERS):
+        _move(from_url, to_url, temp)
+        return
     to = database_path(to_url)
     copy_file(from_url, to)
     click.echo(f"{to}: {to.stat().st_size:,} bytes")
+
+
+def _move(from_url: str, to_url: str, temp: Path | None) -> None:
+    from gateway.store.backup import refuse_server
+    from gateway.store.engines.sqlite import database_path
+    from gateway.store.transfer import transfer
+    from gateway.telemetry import start_logging
+
+    refuse_server(from_url, Path("tocsin.dump"))
+    start_logging("warning")
+    moved = transfer(database_path(from_url), to_url, lambda line: click.echo(line, err=True), temp)
+    for table, count in moved.rows.items():
+        if count:
+            click.echo(f"{count:>12,}  {table}")
+    speed = (moved.total - moved.after) / max(moved.bulk_seconds, 0.001)
+    took = f"in {moved.bulk_seconds:.1f} s ({speed:,.0f} a second)"
+    click.echo(f"{moved.total:,} rows {took}; {moved.after:,} were copied while nothing changed.")
+    if moved.stood is None:
+        click.echo("No gateway was running.")
+    else:
+        click.echo(f"The gateway has answered 503 for {moved.stood:.1f} s, and does until it is stopped. Now:")
+        click.echo("1. Stop the old gateway.")
+    click.echo(f"{1 if moved.stood is None else 2}. Start with --database {moved.to} (and its password).")
 
 
 def copy_file(url: str, to: Path) -> None:

@@ -21,7 +21,7 @@ from gateway.errors import TocsinError
 
 STEP_PAGES: Final = 2_000  # 8 MiB: between two steps progress is told and a Ctrl-C is heard
 _BUSY_SECONDS: Final = 5.0  # while a gateway that starts reads its log anew
-_SERVERS: Final = ("postgresql:", "postgres:", "postgresql+")
+SERVERS: Final = ("postgresql:", "postgres:", "postgresql+")
 
 Progress = Callable[[int, int], None]
 """Told after each step: pages left, pages in all."""
@@ -47,15 +47,16 @@ def copy_file(path: Path, to: Path, progress: Progress = lambda _left, _all: Non
 
 def refuse_server(url: str, to: Path) -> None:
     """Raises TocsinError with the command to use instead, where `url` names a PostgreSQL database."""
-    if not url.startswith(_SERVERS):
+    if not url.startswith(SERVERS):
         return
     raise TocsinError(
         "PostgreSQL has its own tool for that, with the password in PGPASSWORD or ~/.pgpass: "
-        f"pg_dump --format=custom --file={shlex.quote(str(to))} {shlex.quote(_without_password(url))}"
+        f"pg_dump --format=custom --file={shlex.quote(str(to))} {shlex.quote(without_password(url))}"
     )
 
 
-def _without_password(url: str) -> str:
+def without_password(url: str) -> str:
+    """A PostgreSQL's URL, fit to be shown."""
     parts = urlsplit(url)
     who, at, where = parts.netloc.rpartition("@")
     asked = "&".join(part for part in parts.query.split("&") if not part.lower().startswith("password="))

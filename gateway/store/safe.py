@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from gateway.contracts import Accepted
+from gateway.errors import StoreUnavailable
 from gateway.model import Event, Millis
 from gateway.store import inbox
 from gateway.store.changes import Changes
@@ -27,6 +28,8 @@ T = TypeVar("T")
 EVENTS: Final = "events"
 """The hint that something came in; all others are names of channels."""
 READERS: Final = 3
+IDLE_SECONDS: Final = 5.0
+LOOK_SECONDS: Final = 0.005
 ALONE_TICK: Final = 5.0
 SHARED_TICK: Final = 1.0
 _NEW_BEAT = insert(beats).values(name="probe", count=1)
@@ -61,6 +64,7 @@ class Safe:
         self._readers: list[Connection] = []
         self._reading = asyncio.Semaphore(READERS)
         self.writer = Writer(self.engine, inbox.accept, Ledger)
+        self.halted = ""
 
     @property
     def shared(self) -> bool:
@@ -77,12 +81,30 @@ class Safe:
             await reader.close()
         self.engine.close()
 
+    async def halt(self, why: str) -> bool:
+        """Write nothing from now on; whoever asks is told why. Whether what was to be written is; where a disk hangs
+        it is not within five seconds."""
+        self.halted = why
+        for _ in range(round(IDLE_SECONDS / LOOK_SECONDS)):
+            if self.writer.idle:
+                return True
+            await asyncio.sleep(LOOK_SECONDS)
+        return False
+
+    def go_on(self) -> None:
+        """Accept and write again."""
+        self.halted = ""
+
     async def accept(self, event: Event, key: str | None, until: Millis) -> Accepted:
+        if self.halted:
+            raise StoreUnavailable(self.halted)
         accepted = await self.writer.accept((event, key, until))
         self.engine.hint([EVENTS])
         return accepted
 
     async def write(self, work: Callable[[Ledger], Awaitable[T]]) -> T:
+        if self.halted:
+            raise StoreUnavailable(self.halted)
         return await self.writer.run(work)
 
     async def read(self, work: Callable[[Ledger], Awaitable[T]]) -> T:

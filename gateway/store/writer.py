@@ -86,6 +86,11 @@ class Writer:
             self._lines = [Line(engine.writing, [self._entries, self._works])]
         self.last_group = 0
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits to be written, and nothing is being."""
+        return not any(line.waiting() for line in self._lines)
+
     async def accept(self, entry: Entry) -> Accepted:
         if len(self._entries) >= MOST_WAITING:
             raise StoreUnavailable("too many events wait to be stored")

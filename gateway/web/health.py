@@ -48,7 +48,7 @@ class Readiness:
                 if refused is None
                 else {"at": rfc3339(refused.at), "problems": [str(problem) for problem in refused.problems]},
             }
-            shape["store"] = "writable" if writable else "not writable"
+            shape["store"] = "writable" if writable else house.store.halted or "not writable"
             shape["lanes"] = lanes
             shape["replicas"] = [
                 {
@@ -65,6 +65,9 @@ class Readiness:
         return JSONResponse(shape, 200 if ready else 503, {"retry-after": "5"} if not ready else None)
 
     async def _can_write(self, house: House) -> bool:
+        if house.store.halted:
+            self._at = 0.0
+            return False
         if time.monotonic() - self._at < _PROBE_KEPT:
             return self._writable
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from gateway.errors import StoreUnavailable, TocsinError
@@ -22,10 +23,13 @@ class Faults:
 
 class Engine(Protocol):
     """`shared`: other gateways may use the database at the same time. `told_clock`: the database's clock as each
-    transaction learns it; None where the machine's own is meant."""
+    transaction learns it; None where the machine's own is meant. `file`: the database, where it is one."""
 
     faults: Faults
     shared: bool
+
+    @property
+    def file(self) -> Path | None: ...
 
     @property
     def told_clock(self) -> Callable[[], Millis] | None: ...

@@ -114,6 +114,7 @@ class PostgreSQL:
     """See `engines.Engine`."""
 
     shared = True
+    file = None
     faults = Faults(
         passing=(psycopg.Error, OSError),
         unfit=(

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from gateway.errors import TocsinError
 from gateway.store.driver import SQLITE, Connection, Prepared, Row
 from gateway.store.engines import Faults
+from gateway.store.moving_note import refuse_moved
 from gateway.store.schema import HEAD, VERSION_TABLE, metadata
 from gateway.telemetry import logger
 
@@ -155,11 +156,13 @@ class SQLite:
 
     def __init__(self, path: Path) -> None:
         self.path = real(path)
+        self.file: Path | None = self.path
         self._lock = Lock(self.path)
 
     def open(self) -> None:
         self._lock.take()
         try:
+            refuse_moved(self.path)
             prepare(self.path)
         except BaseException:
             self._lock.release()

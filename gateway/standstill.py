@@ -1,0 +1,60 @@
+"""A gateway that stands still while its database is moved: nothing is taken, decided, told or changed.
+
+`tocsin db copy` asks for it by a note beside the file (`store.moving_note`). It is answered once nothing changes any
+more; where the command ends without `done`, the gateway goes on as before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from gateway.store.moving_note import Note, acknowledge, look
+from gateway.telemetry import logger
+
+log = logger()
+
+LOOK_SECONDS: Final = 0.5
+
+
+class Standstill:
+    """`halt` brings everything to rest and gives whether it has; `go_on` starts it again."""
+
+    def __init__(
+        self, database: Path, halt: Callable[[], Awaitable[bool]], go_on: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._database = database
+        self._halt = halt
+        self._go_on = go_on
+        self._resting = False
+        self._moved = False
+
+    async def follow(self, beat: Callable[[], None]) -> None:
+        """Do what the note asks for, until cancelled."""
+        while True:
+            beat()
+            note = look(self._database)
+            if note is not None:
+                await self._obey(note)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _obey(self, note: Note) -> None:
+        if note.word == "asked":
+            if not self._resting:
+                log.warning("standing still", reason="the database is being moved")
+                self._resting = True
+            if await self._halt():
+                try:
+                    acknowledge(self._database, note)
+                except OSError as error:
+                    log.warning("cannot answer who moves the database", reason=str(error))
+        elif note.word == "done":
+            if not self._moved:
+                log.error("database moved", to=note.to, todo="stop this gateway; start one on that database")
+                self._moved = True
+        elif note.word != "held" and self._resting:
+            await self._go_on()
+            self._resting = False
+            log.warning("going on", reason="the database was not moved")
