@@ -75,6 +75,8 @@ async def poisoned(run: Run) -> Outcome:
         while deaths < 12 and await took(lambda: not gateway.alive, 6) < 6:
             await gateway.ended()
             deaths += 1
+            if run.engine == "postgresql":
+                house.store.end_leases()
             await gateway.start(wait=False)
             await took(lambda: gateway.status("/healthz"), 8)  # it may die before it has answered
         if not gateway.alive:
@@ -93,6 +95,7 @@ async def poisoned(run: Run) -> Outcome:
         good,
         f"{deaths} deaths, {len(dead)} dead letter ({len(listed)} in the API), the other told after {other:.1f} s,"
         f" sent again by hand ({again}) after {redriven:.1f} s",
+        "on PostgreSQL the dead one's leases are ended by hand." if run.engine == "postgresql" else "",
     )
 
 

@@ -83,7 +83,7 @@ async def zombie(run: Run) -> Outcome:
                 await asyncio.sleep(1.0)
                 sleeper.process.send_signal(signal.SIGSTOP)  # type: ignore[union-attr]
                 await asyncio.sleep(0.5)
-                taken_over += expire(house.store)
+                taken_over += house.store.end_leases()
                 del house.receiver.manners["/team"]
                 await asyncio.sleep(6)  # the other looks at least every five seconds
                 sleeper.process.send_signal(signal.SIGCONT)  # type: ignore[union-attr]
@@ -102,16 +102,6 @@ async def zombie(run: Run) -> Outcome:
 async def slowly(_heard: Heard, writer: asyncio.StreamWriter) -> None:
     await asyncio.sleep(1.2)
     writer.write(GOOD)
-
-
-def expire(store: Store) -> int:
-    """End every lease; how many there were."""
-    import psycopg
-
-    with psycopg.connect(store.url) as session:
-        return session.execute(
-            "UPDATE deliveries SET lease_until = 1 WHERE state = 'waiting' AND lease_until > 1"
-        ).rowcount
 
 
 @fault(

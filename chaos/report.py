@@ -25,6 +25,7 @@ EXPLAINED: Final = """\
 Each row starts real gateways in processes of their own (but for those that name a test of the suite), hurts them as
 the row says, and judges by what the database holds and what the receiver heard. *Lost*: answered 202 and not in the
 database. *Untold*: in the database and never heard by the receiver. *Extra*: heard again under the same `webhook-id`.
+Where a title names a number or a length of time, the run did its share of that, and at the least a small part.
 On a machine that others use at the same time, times and extra messages are worse than they need be."""
 Verdict = Literal["held", "NOT HELD", "not run"]
 

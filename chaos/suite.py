@@ -74,7 +74,7 @@ async def machine(run: Run) -> Outcome:
     "T25",
     "each adapter and each parser against documents made by chance",
     "2,000 examples each, 0 uncaught",
-    seconds=150,
+    seconds=400,
 )
 async def fuzz(run: Run) -> Outcome:
     examples = run.many(2_000, 200)

@@ -24,7 +24,7 @@ from gateway.model import Alert, Event, Json, Severity
 from gateway.plugins import adapters
 from gateway.rules.reading import decode, normalise
 
-EXAMPLES = int(os.environ.get("TOCSIN_TEST_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("TOCSIN_TEST_EXAMPLES", "60"))
 ADAPTERS = Path(__file__).parents[2] / "adapters"
 NOW = 1_795_176_000_000
 
