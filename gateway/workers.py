@@ -167,6 +167,7 @@ class Lane:
         self._wake.set()
 
     async def serve(self, beat: Callable[[], None]) -> None:
+        await self._resume()
         while True:
             beat()
             if self._said and self._sending and not self._paced:
@@ -232,18 +233,34 @@ class Lane:
             self._said, self._recovered = said + self._said, recovered or self._recovered
             raise
         self._turning = None
-        for claim in turn.claims:
+        self._say(turn.claims)
+        if len(turn.claims) == most and most:
+            return 0.0
+        if turn.claims:
+            return 1.0
+        return wait if turn.next_due is None else max((turn.next_due - self._pipeline.now()) / 1000, 0.01)
+
+    def _say(self, claims: Sequence[Claim]) -> None:
+        for claim in claims:
             if self._renewed(claim):
                 continue
             self._pacer.spent(self._pipeline.now())
             task = asyncio.create_task(self._pipeline.say(self.outlet, claim), name=f"send:{claim.delivery.id}")
             self._sending[task] = claim
             task.add_done_callback(self._finished)
-        if len(turn.claims) == most and most:
-            return 0.0
-        if turn.claims:
-            return 1.0
-        return wait if turn.next_due is None else max((turn.next_due - self._pipeline.now()) / 1000, 0.01)
+
+    async def _resume(self) -> None:
+        """A turn in whose midst this lane fell goes on to its end: what it claimed is said, and what it could not
+        write down is written by the next one."""
+        if self._turning is None:
+            return
+        turning, said = self._turning
+        await asyncio.wait({turning})
+        self._turning = None
+        if turning.cancelled() or turning.exception() is not None:
+            self._said = said + self._said
+        else:
+            self._say(turning.result().claims)
 
     def _held(self) -> tuple[Claim, ...]:
         """What is being sent, when it is time to hold it for longer."""

@@ -62,6 +62,11 @@ async def settled(house: House) -> bool:
     return await house.state("disk") in ("said", "failed")
 
 
+async def nothing_owed(house: House, many: int) -> bool:
+    states = [await house.state(f"disk {number}") for number in range(many)]
+    return states == ["said"] * many
+
+
 async def nothing_waits(house: House) -> bool:
     return not await house.store.read(lambda ledger: ledger.inbox.waiting(1))
 
@@ -315,16 +320,18 @@ class Broken:
 class Paused:
     """A store that has committed, but whose answer is held back."""
 
-    def __init__(self, house: House) -> None:
-        self._store = house.pipeline.store
+    def __init__(self, house: House, *, fails: bool = False) -> None:
+        self._store, self._fails = house.pipeline.store, fails
         self.read, self.tick, self.shared = self._store.read, self._store.tick, self._store.shared
         self.held, self.go = asyncio.Event(), asyncio.Event()
         house.pipeline.store = self  # type: ignore[assignment]
 
     async def write(self, work: Callable[[Ledger], Awaitable[Any]]) -> Any:
-        done = await self._store.write(work)
+        done = None if self._fails else await self._store.write(work)
         self.held.set()
         await self.go.wait()
+        if self._fails:
+            raise StoreUnavailable("the disk is full")
         return done
 
 
@@ -367,6 +374,31 @@ class TestDraining:
         await lane.drain(1)
         assert house.teams["team"].asked == []
         assert len(await house.claim("team")) == 3
+
+    @pytest.mark.parametrize("committed", [True, False])
+    async def test_a_lane_that_fell_in_the_midst_of_a_turn_takes_it_up_again(
+        self, house: House, committed: bool
+    ) -> None:
+        held = Held()
+        house.teams["team"].answers.append(held)
+        await alerts(house, 3)
+        lane = Lane(house.pipeline, house.outlets["team"])
+        serving = asyncio.ensure_future(lane.serve(lambda: None))
+        await until(lambda: held.now == 1)
+        paused = Paused(house, fails=not committed)
+        held.go.set()
+        await paused.held.wait()
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        again = asyncio.ensure_future(lane.serve(lambda: None))
+        await asyncio.sleep(0)
+        paused.go.set()
+        house.pipeline.store = paused._store
+        await until(lambda: nothing_owed(house, 3))
+        assert len(house.teams["team"].asked) == 3
+        again.cancel()
+        await asyncio.gather(again, return_exceptions=True)
+        await lane.drain(1)
 
     async def test_a_turn_that_never_came_back_leaves_what_was_said_to_be_written(self, house: House) -> None:
         held = Held()
