@@ -8,42 +8,31 @@ import gc
 import random
 import socket
 from collections import deque
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway import __version__, config, rehearsing, removed, sweeping, workers
+from gateway import __version__, config, gauging, rehearsing, removed, sweeping, workers
 from gateway.answering import LINKS
 from gateway.clock import Steady, new_id, now_ms
-from gateway.config import ChannelEntry, Configuration
+from gateway.config import Configuration
 from gateway.config.watch import Watch
-from gateway.contracts import Announcer, Channel, Listener
 from gateway.errors import BadConfiguration, StoreUnavailable
-from gateway.explaining import surroundings_of, voice_of
-from gateway.model import GATEWAY, Event, Json, Millis, Receipt, Ref, Replica, Sent
+from gateway.lanes import Lanes
+from gateway.model import GATEWAY, Event, Millis, Replica
 from gateway.pipeline import LEASE, Pipeline
 from gateway.plugins import adapters
-from gateway.rules import own, retention, wording
+from gateway.rules import own, retention
 from gateway.rules.deciding import Rules
 from gateway.rules.folding import MOST_LIVING
-from gateway.rules.retry import LONGEST, RetryPolicy
-from gateway.settling import Outlet
+from gateway.rules.retry import LONGEST
 from gateway.standstill import Standstill
 from gateway.store.safe import EVENTS, Ledger, Safe
 from gateway.telemetry import (
-    CONFIGURATIONS,
-    INBOX_DEPTH,
-    INBOX_OLDEST,
-    INCIDENTS,
-    OUTBOX_DEAD,
-    OUTBOX_DEPTH,
-    OUTBOX_OLDEST,
     RELOADS,
-    REPLICAS,
     logger,
 )
 from gateway.web.app import Face
@@ -51,12 +40,9 @@ from gateway.web.house import House, RefusedFile
 
 log = logger()
 
-DRAIN_SECONDS = 5.5
-CLOSE_SECONDS = 1.0
 TIDY_SECONDS = 5.0
 SECOND_LOOK_SECONDS = 0.7
 CLOCK_SLACK: Millis = 60_000
-ABSENT_AFTER: Millis = 15_000
 GONE_AFTER: Millis = 600_000
 BEING_MOVED = "the database is being moved; send it again"
 PRESSED_BY = 6
@@ -82,10 +68,6 @@ class Service:
         self._options = options
         self._crew = workers.Crew()
         self._store_crew = workers.Crew()
-        self._lanes: dict[str, workers.Lane] = {}
-        self._entries: dict[str, tuple[ChannelEntry, str]] = {}
-        self._channels: dict[str, Channel] = {}
-        self._ending: set[asyncio.Task[None]] = set()
         self._returning = False
         self._untold: deque[Event] = deque()
         self._telling = asyncio.Lock()
@@ -96,8 +78,9 @@ class Service:
         self.store = Safe(options.database)
         now = self.store.engine.told_clock or self._clock
         self.pipeline = Pipeline(self.store, adapters(), Rules(configuration.routing), now, new_id, random.random)
+        self._lanes = Lanes(self.pipeline, self._crew)
         self.pipeline.woken = self._wake
-        self.pipeline.agrees = self._agrees
+        self.pipeline.agrees = self._lanes.agrees
         self.house = House(
             pipeline=self.pipeline,
             store=self.store,
@@ -105,9 +88,9 @@ class Service:
             admin_token=options.environ.get("TOCSIN_ADMIN_TOKEN", ""),
             metrics_token=options.environ.get("TOCSIN_METRICS_TOKEN", ""),
             lanes=self._crew.states,
-            test=self._test,
+            test=self._lanes.test,
             wake=self._wake,
-            listener=self._listener,
+            listener=self._lanes.listener,
             link_used=self._link_used,
             started_at=now_ms(),
         )
@@ -145,25 +128,22 @@ class Service:
 
     async def _rest(self) -> None:
         """Begin nothing new."""
-        lanes = (f"lane {lane}" for lane in self._lanes)
-        for name in ("configuration", "retention", "tidy", "process", "timers", "clock", *lanes):
+        for name in ("configuration", "retention", "tidy", "process", "timers", "clock"):
             await self._crew.stop(name)
+        await self._lanes.rest()
 
     async def _halt(self) -> bool:
         """Begin nothing, let what is being sent end and write it down; only then take nothing any more. Whether
         nothing is written now; to be asked again where something may be."""
         await self._rest()
-        await asyncio.gather(*(lane.drain(DRAIN_SECONDS) for lane in self._lanes.values()))
-        if self._ending:  # channels that a reload has just closed
-            await asyncio.wait(self._ending, timeout=DRAIN_SECONDS + CLOSE_SECONDS)
+        await self._lanes.drain()
         return await self.store.halt(BEING_MOVED)
 
     async def _go_on(self) -> None:
         """After `_halt`, as before it."""
         self.store.go_on()
         self._changed.set()
-        for name, lane in self._lanes.items():
-            self._serve(name, lane)
+        self._lanes.go_on()
         self._set_out()
 
     async def _begin(self, ledger: Ledger) -> None:
@@ -180,8 +160,7 @@ class Service:
         self.house.stopping = True
         await self._crew.stop("standstill")
         await self._rest()
-        lanes = (_end(lane, self._channels[name]) for name, lane in self._lanes.items())
-        await asyncio.gather(*lanes, *self._ending, return_exceptions=True)
+        await self._lanes.end()
         with suppress(StoreUnavailable):
             await self.store.write(lambda ledger: ledger.shared.leave(self._id))
         await self._store_crew.stop("hints")
@@ -208,7 +187,7 @@ class Service:
     async def _process(self) -> None:
         await workers.process(
             self.pipeline,
-            lambda: self.store.writer.last_group >= PRESSED_BY,
+            lambda: self.store.writer.pressed(PRESSED_BY),
             self._wake,
             lambda: self._crew.beat("process"),
         )
@@ -219,22 +198,11 @@ class Service:
     async def _follow_clock(self) -> None:
         await workers.follow_clock(self.pipeline, self._clock, lambda: self._crew.beat("clock"))
 
-    def _listener(self, name: str) -> tuple[str, Listener] | None:
-        """The kind and the channel of this name, where its people can answer."""
-        channel, entry = self._channels.get(name), self.house.configuration.channels.get(name)
-        if entry is None or not isinstance(channel, Listener) or not channel.listens:
-            return None
-        return entry.kind.name, channel
-
-    async def _agrees(self, name: str, where: Mapping[str, Json], ref: Ref) -> bool:
-        found = self._listener(name)
-        return found is not None and await found[1].agrees(where, ref)
-
     async def _link_used(self, mark: str) -> bool:
         return await self.store.read(lambda ledger: ledger.inbox.burned(LINKS, mark))
 
     def _wake(self, channels: frozenset[str]) -> None:
-        workers.wake_lanes(self._lanes, channels)
+        self._lanes.wake(channels)
         if channels:
             self.store.engine.hint(sorted(channels))
 
@@ -243,21 +211,15 @@ class Service:
 
     def _hinted(self, topics: frozenset[str]) -> None:
         """Another gateway has something to do, or has made something to do."""
-        workers.wake_lanes(self._lanes, frozenset(self._lanes) if "*" in topics else topics)
+        self._lanes.wake(None if "*" in topics else topics)
         self.pipeline.rings.set()
         if topics & {EVENTS, "*"}:
             self.pipeline.arrived.set()
 
     async def _apply(self, configuration: Configuration) -> None:
         """Make a good configuration the one in force: at once for deciding, lane by lane for telling."""
-        wanted = {name: (entry, configuration.public_url) for name, entry in configuration.channels.items()}
-        for name in [name for name, built in self._entries.items() if built != wanted.get(name)]:
-            await self._close_lane(name)
-        for name, built in wanted.items():
-            if name not in self._entries:
-                self._entries[name] = built
-                self._open_lane(*built)
-        self.pipeline.rules = self._rules(configuration)
+        await self._lanes.apply(configuration)
+        self.pipeline.rules = self._lanes.rules(configuration)
         self.house.configuration = configuration
         self._changed.set()
         self.pipeline.rings.set()
@@ -283,73 +245,6 @@ class Service:
     def _known(self) -> set[str]:
         """The channels that are configured, asleep or not."""
         return {*self.house.configuration.channels, *self.house.configuration.sleeping_channels}
-
-    def _rules(self, configuration: Configuration) -> Rules:
-        return Rules(
-            routing=configuration.routing,
-            labels={name: source.settings.labels for name, source in configuration.sources.items()},
-            reopen_within=configuration.reopen_within,
-            edits=frozenset(name for name, channel in self._channels.items() if channel.edits),
-            wants_links=frozenset(
-                name for name, channel in self._channels.items() if getattr(channel, "wants_links", False)
-            ),
-            kinds={name: entry.kind.name for name, entry in configuration.channels.items()},
-        )
-
-    def _open_lane(self, entry: ChannelEntry, public_url: str) -> None:
-        settings = entry.settings
-        surroundings = surroundings_of(entry, public_url, self.pipeline.now)
-        channel = self._channels[entry.name] = entry.kind.connect(settings, surroundings)
-        outlet = Outlet(
-            name=entry.name,
-            channel=channel,
-            voice=voice_of(entry, channel.escape, public_url),
-            policy=RetryPolicy(settings.give_up_after, channel.unknown_again),
-            patience=max(60_000, 6 * settings.timeout),
-            wants_links=getattr(channel, "wants_links", False),
-            budget=settings.max_messages,
-            listens=bool(public_url) and (getattr(channel, "listens", False) or getattr(channel, "links", False)),
-            links=getattr(channel, "links", False),
-            paces=channel.paces if settings.pace is None else settings.pace,
-        )
-        lane = workers.Lane(self.pipeline, outlet)
-        self._lanes[entry.name] = lane
-        self._serve(entry.name, lane)
-        if outlet.listens and isinstance(channel, Announcer):
-            self._announce(entry.name, channel.announce())
-
-    def _serve(self, channel: str, lane: workers.Lane) -> None:
-        name = f"lane {channel}"
-        self._crew.start(name, lambda: lane.serve(lambda: self._crew.beat(name)))
-
-    def _announce(self, name: str, calling: Coroutine[Any, Any, Receipt]) -> None:
-        """Tell the vendor where to call us, beside everything else: nothing waits for that."""
-
-        async def announce() -> None:
-            receipt = await calling
-            if isinstance(receipt, Sent):
-                log.info("callback announced", channel=name)
-            else:
-                log.warning("callback not announced", channel=name, reason=receipt.reason)
-
-        task = asyncio.create_task(announce(), name=f"announce {name}")
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
-
-    async def _close_lane(self, name: str) -> None:
-        """Take nothing new. What is being sent ends in its own time: a channel that hangs delays no reload."""
-        await self._crew.stop(f"lane {name}")
-        del self._entries[name]
-        ending = asyncio.create_task(_end(self._lanes.pop(name), self._channels.pop(name)), name=f"end of {name}")
-        self._ending.add(ending)
-        ending.add_done_callback(self._ending.discard)
-
-    async def _test(self, name: str) -> Receipt | None:
-        channel, entry = self._channels.get(name), self.house.configuration.channels.get(name)
-        if channel is None or entry is None:
-            return None
-        voice = voice_of(entry, channel.escape, self.house.configuration.public_url)
-        return await channel.send(wording.test_message(name, voice, self.pipeline.now()), {})
 
     async def _follow(self) -> None:
         """Take every saved file that is right; keep the last good one where it is wrong, and say so."""
@@ -468,29 +363,8 @@ class Service:
     async def _measure(self, ledger: Ledger) -> None:
         """The gauges, and which sources have too many living incidents."""
         now = self.pipeline.now()
-        waiting, oldest = await ledger.inbox.depth()
-        INBOX_DEPTH.set(waiting)
-        INBOX_OLDEST.set(max(now - oldest, 0) / 1000 if oldest is not None else 0)
-        living = await ledger.incidents.count_living()
-        INCIDENTS.clear()
-        for source, count in living.items():
-            INCIDENTS.labels(source).set(count)
+        await gauging.inbox(ledger, now)
+        living = await gauging.incidents(ledger)
         self.pipeline.crowded = frozenset(source for source, count in living.items() if count >= MOST_LIVING)
-        self.house.replicas = [one for one in await ledger.shared.replicas() if one.seen_at > now - ABSENT_AFTER]
-        REPLICAS.set(len(self.house.replicas))
-        CONFIGURATIONS.set(len({one.configuration for one in self.house.replicas}))
-        for gauge in (OUTBOX_DEPTH, OUTBOX_OLDEST, OUTBOX_DEAD):
-            gauge.clear()
-        for channel, state, count, since in await ledger.outbox.depths():
-            if state == "failed":
-                OUTBOX_DEAD.labels(channel).set(count)
-            else:
-                OUTBOX_DEPTH.labels(channel).set(count)
-                OUTBOX_OLDEST.labels(channel).set(max(now - since, 0) / 1000)
-
-
-async def _end(lane: workers.Lane, channel: Channel) -> None:
-    await lane.drain(DRAIN_SECONDS)
-    with suppress(TimeoutError):  # a vendor that does not say goodbye: the connection ends with us
-        async with asyncio.timeout(CLOSE_SECONDS):
-            await channel.close()
+        self.house.replicas = await gauging.replicas(ledger, now)
+        await gauging.outbox(ledger, now)

@@ -31,6 +31,8 @@ BATCH = 64
 BATCH_UNDER_PRESSURE = 24
 REST_UNDER_PRESSURE = 12.0
 """While senders queue, deciding rests this many times as long as it worked: accepting goes first."""
+LONGEST_REST = 1.0
+LOOK_SECONDS = 0.02
 RENEW_SECONDS = 5.0
 """A sixth of the lease: several may fail before it ends."""
 RUNG_AT_ONCE = 100
@@ -100,7 +102,14 @@ async def process(
         if not done.events:
             await _event(pipeline.arrived, pipeline.store.tick)
         elif hurried:
-            await asyncio.sleep((time.monotonic() - started) * REST_UNDER_PRESSURE)
+            await _rest((time.monotonic() - started) * REST_UNDER_PRESSURE, pressed)
+
+
+async def _rest(seconds: float, pressed: Callable[[], bool]) -> None:
+    """Let the senders go first, for as long as they queue."""
+    until = time.monotonic() + min(seconds, LONGEST_REST)
+    while pressed() and time.monotonic() < until:  # noqa: ASYNC110  # nothing says that nobody queues any more
+        await asyncio.sleep(min(max(until - time.monotonic(), 0), LOOK_SECONDS))
 
 
 async def ring(

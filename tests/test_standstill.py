@@ -33,7 +33,7 @@ async def test_it_stands_still_once_what_it_sends_has_ended_and_goes_on_when_the
     receiver = Hanging()
     async with receiver.listening() as url, running(tmp_path, told(url)) as house:
         await post(house, "in flight")
-        await until(lambda: house.service._lanes["team"]._sending)
+        await until(lambda: house.service._lanes._lanes["team"]._sending)
         with Mover(house.database, "one") as mover:
             await asyncio.sleep(0.6)
             assert (await post(house, "copying")).status_code == 202

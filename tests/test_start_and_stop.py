@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway import service, workers
+from gateway import lanes, workers
 from gateway.clock import now_ms
+from gateway.lanes import CLOSE_SECONDS, DRAIN_SECONDS
 from gateway.pipeline import LEASE
-from gateway.service import CLOSE_SECONDS, DRAIN_SECONDS
 from gateway.workers import Lane
 from tests.fakes.receiver import Receiver
 from tests.house import Running, running
@@ -48,10 +48,10 @@ class Clinging(Team):
 
 
 async def test_a_channel_that_does_not_close_is_left_to_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr(lanes, "CLOSE_SECONDS", 0.1)
     async with stage(tmp_path) as house:
         async with asyncio.timeout(2):
-            await service._end(Lane(house.pipeline, house.outlets["team"]), Clinging())
+            await lanes.end(Lane(house.pipeline, house.outlets["team"]), Clinging())
 
 
 def test_what_hangs_at_a_stop_leaves_room_in_the_ten_seconds() -> None:
@@ -62,7 +62,7 @@ def test_what_hangs_at_a_stop_leaves_room_in_the_ten_seconds() -> None:
 async def test_a_hanging_send_holds_up_the_stop_for_the_drain_and_no_longer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "DRAIN_SECONDS", 0.2)
+    monkeypatch.setattr(lanes, "DRAIN_SECONDS", 0.2)
     reached, go = asyncio.Event(), asyncio.Event()
 
     async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

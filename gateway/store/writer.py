@@ -29,6 +29,7 @@ MOST_ACCEPTED_AT_ONCE = 512
 MOST_WORKS_AT_ONCE = 8
 STUCK_SECONDS = 4.0
 RECONNECT_SECONDS = 0.2
+PRESSED_SECONDS = 0.1
 
 Entry = tuple[Event, str | None, Millis]
 Accepting = Callable[[Connection, Sequence[Entry]], Awaitable[list[Accepted]]]
@@ -85,11 +86,16 @@ class Writer:
         else:
             self._lines = [Line(engine.writing, [self._entries, self._works])]
         self.last_group = 0
+        self._grouped_at = 0.0
 
     @property
     def idle(self) -> bool:
         """Whether nothing waits to be written, and nothing is being."""
         return not any(line.waiting() for line in self._lines)
+
+    def pressed(self, by: int) -> bool:
+        """Whether senders queue: so many events came in one commit, a moment ago."""
+        return self.last_group >= by and time.monotonic() - self._grouped_at < PRESSED_SECONDS
 
     async def accept(self, entry: Entry) -> Accepted:
         if len(self._entries) >= MOST_WAITING:
@@ -161,6 +167,7 @@ class Writer:
         group = _take(self._entries, MOST_ACCEPTED_AT_ONCE)
         self.last_group = len(group)
         if group:
+            self._grouped_at = time.monotonic()
             await self._accept(line, group)
 
     async def _accept(self, line: Line, group: list[tuple[Entry, asyncio.Future[Accepted]]]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway import config, service
+from gateway import config, lanes
 from tests.process import ROOT, Gateway
 from tests.stage import until
 
@@ -97,7 +97,7 @@ def test_the_pod_is_nobody_special_and_stops_no_earlier_than_the_gateway() -> No
         "capabilities": {"drop": ["ALL"]},
     }
     before = container["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert pod["terminationGracePeriodSeconds"] >= before + service.DRAIN_SECONDS + service.CLOSE_SECONDS + 2
+    assert pod["terminationGracePeriodSeconds"] >= before + lanes.DRAIN_SECONDS + lanes.CLOSE_SECONDS + 2
     probes = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "liveness", "readiness")}
     assert probes == {"startup": "/healthz", "liveness": "/healthz", "readiness": "/readyz"}
 
