@@ -1,0 +1,56 @@
+"""How long each thing is measured, so that the whole keeps to the minutes that were asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+WHOLE = 20.0
+"""Minutes that the lengths below are made for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All lengths in seconds. `alone`: nothing but part e is asked for, so it has all the time."""
+
+    rounds: int = 3
+    minutes: float = WHOLE
+    alone: bool = False
+
+    @property
+    def scale(self) -> float:
+        return self.minutes / WHOLE
+
+    @property
+    def burst(self) -> float:
+        """Ten, as promised, wherever there is time for it."""
+        return max(10.0 * min(self.scale, 1.0), 1.0)
+
+    @property
+    def short(self) -> float:
+        return max(3.0 * self.scale, 0.5)
+
+    @property
+    def rate(self) -> float:
+        return max(6.0 * self.scale, 1.0)
+
+    @property
+    def step(self) -> float:
+        return max(4.0 * self.scale, 1.0)
+
+    @property
+    def sustain(self) -> float:
+        return max(8.0 * self.scale, 2.0)
+
+    @property
+    def growth_steady(self) -> float:
+        """Ten minutes at 100/s want the whole time: they are for a run of part e alone."""
+        return max((600.0 if self.alone else 40.0) * self.scale, 2.0)
+
+    @property
+    def growth_most(self) -> float:
+        """After so long, part e is stopped and said to be so."""
+        return 60.0 * self.minutes * (1.0 if self.alone else 0.4)
+
+    @property
+    def incidents(self) -> int:
+        return max(int(1_000_000 * min(self.scale, 1.0)), 1_000)
