@@ -13,12 +13,12 @@ from typing import Any
 class Figure:
     """One promise: at least (or at most) `hold`, better `reach`; `seen` in each round, and the median counts.
 
-    `because` says why it was not measured; then `seen` is empty."""
+    Without `hold` it is only told. `because` says why it was not measured; then `seen` is empty."""
 
     name: str
     unit: str
-    hold: float
-    reach: float
+    hold: float | None
+    reach: float | None
     seen: list[float] = field(default_factory=list)
     at_least: bool = False
     because: str = ""

@@ -48,12 +48,8 @@ async def tocsin(
     """On an empty SQLite file, or on `database` as it is."""
     port = _free_port()
     if not database:
-        for old in folder.glob("bench.db*"):
-            old.unlink()
-        database = f"sqlite:///{folder / 'bench.db'}"
-    text = (Path(__file__).parent / "full.yaml").read_text()
-    routing = folder / "full.yaml"
-    routing.write_text(text.replace("@SECRET@", SECRET).replace("@RECEIVER@", str(receiver)))
+        database = _empty(folder)
+    routing = _routing(folder, receiver)
     command = ["-m", "gateway", "serve", "--config", str(routing), "--database", database, "--port", str(port)]
     log = folder / f"tocsin-{port}.log"
     process = server.Process([sys.executable, *command, "--log-level", "warning"], log, core)
@@ -112,6 +108,19 @@ async def _running(process: server.Process, port: int) -> AsyncIterator[Running]
         yield Running(port, process)
     finally:
         process.kill()
+
+
+def _empty(folder: Path) -> str:
+    for old in folder.glob("bench.db*"):
+        old.unlink()
+    return f"sqlite:///{folder / 'bench.db'}"
+
+
+def _routing(folder: Path, receiver: int) -> Path:
+    text = (Path(__file__).parent / "full.yaml").read_text()
+    routing = folder / "full.yaml"
+    routing.write_text(text.replace("@SECRET@", SECRET).replace("@RECEIVER@", str(receiver)))
+    return routing
 
 
 def _wait_for(url: str) -> None:

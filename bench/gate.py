@@ -182,4 +182,3 @@ def run(rounds: int, seconds: float) -> int:
         verdict = "" if figure.good else "   MISSED"
         print(f"{figure.name:36} {sign} {figure.hold:6g} {figure.unit:2} {figure.median:9.3g}   {each}{verdict}")
     return 1 if any(figure.fails for figure in figures) else 0
-

@@ -27,29 +27,24 @@ class Plan:
 
     @property
     def short(self) -> float:
-        return max(3.0 * self.scale, 0.5)
+        return max(2.5 * self.scale, 0.5)
 
     @property
     def rate(self) -> float:
-        return max(6.0 * self.scale, 1.0)
+        return max(5.0 * self.scale, 1.0)
 
     @property
     def step(self) -> float:
-        return max(4.0 * self.scale, 1.0)
+        return max(3.0 * self.scale, 1.0)
 
     @property
     def sustain(self) -> float:
-        return max(8.0 * self.scale, 2.0)
+        return max(6.0 * self.scale, 2.0)
 
     @property
     def growth_steady(self) -> float:
         """Ten minutes at 100/s want the whole time: they are for a run of part e alone."""
         return max((600.0 if self.alone else 40.0) * self.scale, 2.0)
-
-    @property
-    def growth_most(self) -> float:
-        """After so long, part e is stopped and said to be so."""
-        return 60.0 * self.minutes * (1.0 if self.alone else 0.4)
 
     @property
     def incidents(self) -> int:

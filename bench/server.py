@@ -13,10 +13,10 @@ from pathlib import Path
 
 from bench.load import SECRET, Sender, sentry_request
 
-SERVER_CORE, LOAD_CORE = 0, 1
 _TICK = os.sysconf("SC_CLK_TCK")
 CORES = tuple(sorted(os.sched_getaffinity(0)))
 """Those that were ours when we began: the driver pins itself to one, and then sees no other."""
+SERVER_CORE, LOAD_CORE = CORES[0], CORES[min(1, len(CORES) - 1)]
 
 ROUTING = """
 sources:
@@ -105,3 +105,8 @@ async def first_202(port: int, process: Process) -> float:
 
 def can_pin() -> bool:
     return len(CORES) > 1 and shutil.which("taskset") is not None
+
+
+def pin(pid: int, core: int) -> None:
+    """A process that runs already, and those that it will start."""
+    os.sched_setaffinity(pid, {core})

@@ -42,7 +42,7 @@ class Sustaining:
         start = fleet.alertmanager if peer else fleet.tocsin
         async with start(self._folder, receiver) as one:
             before = one.process.cpu_seconds
-            rate = await driving.window([one.port], make, self._plan.sustain / 4, self._plan.sustain, self._ear)
+            rate = await driving.window([one.port], make, self._plan.sustain / 3, self._plan.sustain, self._ear)
             spent, memory = one.process.cpu_seconds - before, one.process.memory_mib
         self._rates.setdefault(name, []).append(rate)
         self._cpu.setdefault(name, []).append(1e6 * spent / max(len(self._ear.heard), 1))
@@ -75,26 +75,46 @@ class Sustaining:
                 f" doubles every {self._plan.step:g} s until less than {_KEPT_UP:.0%} of a step was told while it"
                 " lasted; once."
             ),
-            head=["server", "told/s, sustained", "each round", "CPU µs/alert", "memory MiB", "told/s at each rate sent"],
+            head=[
+                "server",
+                "told/s, sustained",
+                "each round",
+                "CPU µs/alert",
+                "memory MiB",
+                "told/s at each rate sent",
+            ],
             rows=[
                 [
-                    name, f"{median(self._rates[name]):,.0f}", ", ".join(f"{one:,.0f}" for one in self._rates[name]),
-                    sign(median(self._cpu[name])), f"{median(self._memory[name]):.0f}",
+                    name,
+                    f"{median(self._rates[name]):,.0f}",
+                    ", ".join(f"{one:,.0f}" for one in self._rates[name]),
+                    sign(median(self._cpu[name])),
+                    f"{median(self._memory[name]):.0f}",
                     ", ".join(f"{rate:,}: {told:,.0f}" for rate, told in self._steps[name].items()),
                 ]
                 for name in names
-            ],  # fmt: skip
+            ],
             figures=[
                 Figure(
-                    "sustained distinct alerts told per second, of Alertmanager's", "×", 0.5, 1.5,
-                    ratios(self._rates[TOCSIN], theirs), at_least=True,
+                    "sustained distinct alerts told per second, of Alertmanager's",
+                    "×",
+                    0.5,
+                    1.5,
+                    ratios(self._rates[TOCSIN], theirs),
+                    at_least=True,
                     because="" if theirs else "prometheus-alertmanager is not installed",
                 )
-            ],  # fmt: skip
+            ],
             charts=[
                 Chart(
-                    "sustained.svg", "lines", "Told a second, by distinct alerts sent a second", "sent/s", "told/s",
-                    list(STEPS), {name: [self._steps[name].get(rate) for rate in STEPS] for name in names}, log=True,
+                    "sustained.svg",
+                    "lines",
+                    "Told a second, by distinct alerts sent a second",
+                    "sent/s",
+                    "told/s",
+                    list(STEPS),
+                    {name: [self._steps[name].get(rate) for rate in STEPS] for name in names},
+                    log=True,
                 )
-            ],  # fmt: skip
+            ],
         )

@@ -79,9 +79,13 @@ class Telling:
             if rate != 500:
                 figures.append(
                     Figure(
-                        f"POST to receiver p99 at {rate:,}/s, of Alertmanager's", "×", 1.5, 1.0,
-                        ratios(ours, theirs), because=without,
-                    )  # fmt: skip
+                        f"POST to receiver p99 at {rate:,}/s, of Alertmanager's",
+                        "×",
+                        1.5,
+                        1.0,
+                        ratios(ours, theirs),
+                        because=without,
+                    )
                 )
         behind = max(max(seen.behind) for seen in self._seen.values())
         return Part(
@@ -93,30 +97,50 @@ class Telling:
                 " the wait that it had by then."
             ),
             head=[
-                "alerts/s", "server", "p50 ms", "p99 ms", "p99, lowest to highest", "accept p99 ms", "CPU µs/alert",
-                "memory MiB", "sent", "lost or late", "refused",
-            ],  # fmt: skip
+                "alerts/s",
+                "server",
+                "p50 ms",
+                "p99 ms",
+                "p99, lowest to highest",
+                "accept p99 ms",
+                "CPU µs/alert",
+                "memory MiB",
+                "sent",
+                "lost or late",
+                "refused",
+            ],
             rows=[
                 [
-                    f"{rate:,}", name, sign(median(seen.p50)), sign(median(seen.p99)),
-                    f"{sign(min(seen.p99))} to {sign(max(seen.p99))}", sign(median(seen.accept)),
-                    sign(median(seen.cpu)), f"{median(seen.memory):.0f}", f"{seen.sent:,}", f"{seen.lost:,}",
+                    f"{rate:,}",
+                    name,
+                    sign(median(seen.p50)),
+                    sign(median(seen.p99)),
+                    f"{sign(min(seen.p99))} to {sign(max(seen.p99))}",
+                    sign(median(seen.accept)),
+                    sign(median(seen.cpu)),
+                    f"{median(seen.memory):.0f}",
+                    f"{seen.sent:,}",
+                    f"{seen.lost:,}",
                     str(seen.refused),
                 ]
                 for rate in RATES
                 for name in names
                 for seen in [self._seen[name, rate]]
-            ],  # fmt: skip
+            ],
             figures=figures,
             notes=[
-                f"The driver itself left late by at most {behind:.1f} ms (p99 of the worst run); waits count from when"
-                " an alert left."
+                f"Alerts left at most {behind:.1f} ms late (p99 of the worst run); waits count from when they left."
             ],
             charts=[
                 Chart(
-                    "latency.svg", "lines", "From POST to receiver, p99, by rate", "distinct alerts a second", "ms",
-                    list(RATES), {name: [median(self._seen[name, rate].p99) for rate in RATES] for name in names},
+                    "latency.svg",
+                    "lines",
+                    "From POST to receiver, p99, by rate",
+                    "distinct alerts a second",
+                    "ms",
+                    list(RATES),
+                    {name: [median(self._seen[name, rate].p99) for rate in RATES] for name in names},
                     log=True,
                 )
-            ],  # fmt: skip
+            ],
         )

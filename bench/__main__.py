@@ -1,0 +1,100 @@
+"""`make bench`: what the project promises about speed, measured here, in at most twenty minutes.
+
+Writes docs/proof/speed.md and its pictures. `--gate` measures a few figures alone, writes nothing, and ends with 1
+where one is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import os
+import shlex
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import uvloop
+
+from bench import gate, machine, server
+from bench.accepting import Accepting
+from bench.figures import Part
+from bench.growing import Growing
+from bench.page import NAMES, page
+from bench.plan import WHOLE, Plan
+from bench.plot import draw
+from bench.replicas import Replicas
+from bench.sustaining import Sustaining
+from bench.telling import Telling
+
+ROOT = Path(__file__).parent.parent
+
+
+async def measure(letter: str, plan: Plan, folder: Path, left: float) -> Part:
+    """One part. `left`: seconds until the whole run must be over."""
+    before = machine.load()
+    started = time.monotonic()
+    match letter:
+        case "a":
+            part = await Accepting(plan, folder).run()
+        case "b":
+            part = await Telling(plan, folder).run()
+        case "c":
+            part = await Sustaining(plan, folder).run()
+        case "d":
+            part = await Replicas(plan, folder).run()
+        case _:
+            part = await Growing(plan, folder, left).run()
+    part.minutes = (time.monotonic() - started) / 60
+    part.date = dt.datetime.now(dt.UTC).date().isoformat()
+    part.notes.append(f"Load average before it began: {before:.1f}" + (": not a quiet machine." if before > 1 else "."))
+    return part
+
+
+def run(letters: str, plan: Plan, command: str, out: Path, place: str) -> None:
+    began = time.monotonic()
+    parts: dict[str, Part] = {}
+    with tempfile.TemporaryDirectory(prefix="tocsin-bench-", dir=place or None) as name:
+        folder = Path(name)
+        facts = machine.facts(folder)
+        for letter in letters:
+            left = 60 * plan.minutes - (time.monotonic() - began)
+            print(f"\n{NAMES[letter]}", flush=True)
+            parts[letter] = uvloop.run(measure(letter, plan, folder, left))
+            _write(out, parts, facts, command, plan)  # an interrupted run leaves what it has
+    print(f"\n{(time.monotonic() - began) / 60:.1f} min")
+
+
+def _write(out: Path, parts: dict[str, Part], facts: dict[str, str], command: str, plan: Plan) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    for part in parts.values():
+        for chart in part.charts:
+            (out / chart.file).write_text(draw(chart))
+    (out / "speed.md").write_text(page(parts, facts, command, plan.minutes, plan.rounds))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--gate", action="store_true", help="a few figures, nothing written; 1 where one is missed")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=10, help="with --gate: how long a burst lasts")
+    parser.add_argument("--minutes", type=float, default=WHOLE, help="scales the lengths")
+    parser.add_argument("--only", default=",".join(NAMES), help="some parts: a,b")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "proof", help="where the page goes")
+    parser.add_argument("--folder", default="", help="where the stores are put for the time; default: TMPDIR")
+    asked = parser.parse_args()
+    letters = "".join(letter for letter in NAMES if letter in asked.only.split(","))
+    if not letters or set(asked.only.split(",")) - set(NAMES):
+        parser.error(f"--only takes some of {', '.join(NAMES)}")
+    if len(server.CORES) > 1:
+        os.sched_setaffinity(0, {server.LOAD_CORE})
+    if asked.gate:
+        return gate.run(asked.rounds, asked.seconds)
+    command = shlex.join(["make", "bench", *([f"ARGS={shlex.join(sys.argv[1:])}"] if sys.argv[1:] else [])])
+    run(letters, Plan(asked.rounds, asked.minutes, alone=letters == "e"), command, asked.out, asked.folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
