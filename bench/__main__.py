@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import os
-import shlex
 import sys
 import tempfile
 import time
@@ -91,9 +90,24 @@ def main() -> int:
         os.sched_setaffinity(0, {server.LOAD_CORE})
     if asked.gate:
         return gate.run(asked.rounds, asked.seconds)
-    command = shlex.join(["make", "bench", *([f"ARGS={shlex.join(sys.argv[1:])}"] if sys.argv[1:] else [])])
-    run(letters, Plan(asked.rounds, asked.minutes, alone=letters == "e"), command, asked.out, asked.folder)
+    run(
+        letters,
+        Plan(asked.rounds, asked.minutes, alone=letters == "e"),
+        _command(parser, asked),
+        asked.out,
+        asked.folder,
+    )
     return 0
+
+
+def _command(parser: argparse.ArgumentParser, asked: argparse.Namespace) -> str:
+    """How to do it again; where its files went is nobody's business."""
+    given = [
+        f"--{name} {getattr(asked, name)}"
+        for name in ("only", "rounds", "minutes")
+        if getattr(asked, name) != parser.get_default(name)
+    ]
+    return f'make bench ARGS="{" ".join(given)}"' if given else "make bench"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
 from bench.figures import Figure, Part, sign
@@ -51,7 +52,7 @@ def page(parts: Mapping[str, Part], facts: Mapping[str, str], command: str, minu
         "",
         "## Figures",
         "",
-        _verdict(figures),
+        _fill(_verdict(figures)),
         "",
         *_table(
             ["figure", "hold", "reach for", "seen", "each round", "held", "reached"], [_row(one) for one in figures]
@@ -66,14 +67,14 @@ def _warning(minutes: float, rounds: int, facts: Mapping[str, str]) -> list[str]
     words = []
     if minutes < WHOLE:
         words.append(
-            f"**A short run of {minutes:g} minutes, made to see that the bench works: its figures prove nothing.** The"
-            f" lengths are scaled down from those of a run of {WHOLE:g} minutes."
+            f"**This is a short run, made to see that the bench works: its figures prove nothing.** All lengths are scaled"
+            f" down, as for a run of {minutes:g} min instead of {WHOLE:g}."
         )
     if rounds < 3:
         words.append(f"**{rounds} round{'s' * (rounds > 1)} only: no median worth the name.**")
     if "nothing here is durable" in facts.get("filesystem", ""):
         words.append("**The store was in memory: what is called durable was not.**")
-    return [line for word in words for line in (word, "")]
+    return [line for word in words for line in (_fill(word), "")]
 
 
 def _verdict(figures: Sequence[Figure]) -> str:
@@ -100,12 +101,16 @@ def _row(one: Figure) -> list[str]:
 def _part(part: Part) -> list[str]:
     when = [f"Measured {part.date}, in {part.minutes:.1f} min."] if part.date and part.rows else []
     out = [f"## {part.title}", ""]
-    for words in (part.how, " ".join(when)):
-        out += [words, ""] if words else []
+    for words in (part.how, *when):
+        out += [_fill(words), ""] if words else []
     for chart in part.charts:
         out += [f"![{chart.title}]({chart.file})", ""]
     out += [*_table(part.head, part.rows), ""] if part.rows else []
-    return [*out, *(f"- {note}" for note in part.notes)]
+    return [*out, *(_fill(f"- {note}", "  ") for note in part.notes)]
+
+
+def _fill(words: str, indent: str = "") -> str:
+    return textwrap.fill(words, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

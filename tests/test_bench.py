@@ -1,4 +1,4 @@
-"""What the bench makes of what it measured: the middle, the tail, the bodies, the pictures and the page. Nothing runs."""
+"""What the bench makes of what it measured: the middle, the tail, the bodies, the pictures, the page. Nothing runs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import hashlib
 import hmac
 import json
 import math
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
 import bench
 from bench.bodies import BODY, Alertmanager, Make, Sentry, found, mark
@@ -136,7 +136,9 @@ def test_what_the_bench_runs_with_is_a_good_file_with_every_feature(tmp_path: Pa
     (tmp_path / "full.yaml").write_text(text.replace("@RECEIVER@", "18480"))
     routing = load(tmp_path / "full.yaml", {}).routing
     assert routing.rotations
-    assert {"people", "escalations", "mutes", "inhibit", "expire", "calendars", "tests"} <= set(yaml.safe_load(text))
+    assert {"people", "escalations", "mutes", "inhibit", "expire", "calendars", "tests"} <= set(
+        re.findall(r"^(\w+):", text, re.MULTILINE)
+    )
 
 
 def test_the_growth_bench_is_read_from_its_table() -> None:
@@ -173,7 +175,7 @@ def test_the_page_says_what_held_what_was_missed_and_what_was_not_measured() -> 
 
 def test_a_run_that_proves_nothing_says_so_at_the_top() -> None:
     head = write({}, minutes=1.0, rounds=1, filesystem="tmpfs, in memory: nothing here is durable").split("```sh")[0]
-    assert "its figures prove nothing" in head
+    assert "prove nothing" in head
     assert "1 round only" in head
     assert "what is called durable was not" in head
 
