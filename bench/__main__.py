@@ -90,13 +90,8 @@ def main() -> int:
         os.sched_setaffinity(0, {server.LOAD_CORE})
     if asked.gate:
         return gate.run(asked.rounds, asked.seconds)
-    run(
-        letters,
-        Plan(asked.rounds, asked.minutes, alone=letters == "e"),
-        _command(parser, asked),
-        asked.out,
-        asked.folder,
-    )
+    plan = Plan(asked.rounds, asked.minutes, alone=letters == "e")
+    run(letters, plan, _command(parser, asked), asked.out, asked.folder)
     return 0
 
 

@@ -67,8 +67,8 @@ def _warning(minutes: float, rounds: int, facts: Mapping[str, str]) -> list[str]
     words = []
     if minutes < WHOLE:
         words.append(
-            f"**This is a short run, made to see that the bench works: its figures prove nothing.** All lengths are scaled"
-            f" down, as for a run of {minutes:g} min instead of {WHOLE:g}."
+            f"**This is a short run, made to see that the bench works: its figures prove nothing.** All lengths are"
+            f" scaled down, as for a run of {minutes:g} min instead of {WHOLE:g}."
         )
     if rounds < 3:
         words.append(f"**{rounds} round{'s' * (rounds > 1)} only: no median worth the name.**")

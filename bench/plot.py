@@ -10,12 +10,18 @@ from bench.figures import Chart, sign
 
 WIDTH, LEFT, RIGHT, TOP = 720, 78, 24, 76
 PLOT_HEIGHT, BAR, GAP = 280, 13, 12
-_STYLE = """<style>
-text{font:13px system-ui,sans-serif;fill:#24292f}.title{font-size:16px;font-weight:600}.small{font-size:12px}
-.paper{fill:#fff}.grid{stroke:#d0d7de}.axis{stroke:#57606a}
-.c0{--c:#0a58ca}.c1{--c:#c2410c}.c2{--c:#15803d}.line{fill:none;stroke:var(--c);stroke-width:2.5}.fill{fill:var(--c)}
-@media(prefers-color-scheme:dark){text{fill:#e6edf3}.paper{fill:#0d1117}.grid{stroke:#30363d}.axis{stroke:#8b949e}
-.c0{--c:#6cb0ff}.c1{--c:#ff9b5e}.c2{--c:#5fd38a}}
+_LIGHT, _DARK = ("#0a58ca", "#c2410c", "#15803d"), ("#6cb0ff", "#ff9b5e", "#5fd38a")
+
+
+def _colours(of: Sequence[str]) -> str:
+    return "".join(f".f{order}{{fill:{one}}}.s{order}{{stroke:{one}}}" for order, one in enumerate(of))
+
+
+_STYLE = f"""<style>
+text{{font:13px system-ui,sans-serif;fill:#24292f}}.title{{font-size:16px;font-weight:600}}.small{{font-size:12px}}
+.paper{{fill:#fff}}.grid{{stroke:#d0d7de}}.axis{{stroke:#57606a}}.line{{fill:none;stroke-width:2.5}}{_colours(_LIGHT)}
+@media(prefers-color-scheme:dark){{text{{fill:#e6edf3}}.paper{{fill:#0d1117}}.grid{{stroke:#30363d}}.axis{{stroke:#8b949e}}
+{_colours(_DARK)}}}
 </style>"""
 
 
@@ -53,7 +59,7 @@ def _lines(chart: Chart) -> str:
 
     def place_x(number: float) -> float:
         first, last = math.log(chart.x[0]), math.log(chart.x[-1])
-        return LEFT + 20 + (WIDTH - LEFT - RIGHT - 60) * ((math.log(number) - first) / (last - first or 1.0))
+        return LEFT + 20 + (WIDTH - LEFT - RIGHT - 160) * ((math.log(number) - first) / (last - first or 1.0))
 
     def place_y(number: float) -> float:
         share = math.log(number / low) / math.log(high / low) if chart.log else (number - low) / (high - low)
@@ -75,15 +81,17 @@ def _lines(chart: Chart) -> str:
     y_title = chart.y_title + (" (logarithmic)" if chart.log else "")
     at = f'x="18" y="{TOP + PLOT_HEIGHT / 2:.0f}" transform="rotate(-90 18 {TOP + PLOT_HEIGHT / 2:.0f})"'
     parts.append(f'<text {at} text-anchor="middle">{escape(y_title)}</text>')
-    for order, line in enumerate(chart.series.values()):
+    ends: list[tuple[float, float, str]] = []
+    for order, (name, line) in enumerate(chart.series.items()):
         points = [(place_x(x), place_y(y), y) for x, y in zip(chart.x, line, strict=True) if y is not None and y > 0]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in points)
-        parts.append(f'<g class="c{order % 3}"><polyline class="line" points="{path}"/>')
-        parts += [f'<circle class="fill" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>' for x, y, _ in points]
-        parts.append("</g>")
-        if points:
-            x, y, last = points[-1]
-            parts.append(f'<text class="small" x="{x + 7:.1f}" y="{y - 6:.1f}">{sign(last)}</text>')
+        parts.append(f'<polyline class="line s{order % 3}" points="{path}"/>')
+        parts += [f'<circle class="f{order % 3}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>' for x, y, _ in points]
+        ends += [(y, x, f"{name} {sign(last)}") for x, y, last in points[-1:]]
+    at = -math.inf
+    for y, x, words in sorted(ends):
+        at = max(at + 15, y + 4)  # never one upon the other
+        parts.append(f'<text class="small" x="{x + 8:.1f}" y="{at:.1f}">{escape(words)}</text>')
     return _whole(parts)
 
 
@@ -112,7 +120,7 @@ def _bars(chart: Chart) -> str:
                 continue
             length, top = wide * value / marks[-1], y + order * BAR
             parts.append(
-                f'<rect class="fill c{order % 3}" x="{left}" y="{top:.1f}" width="{length:.1f}" height="{BAR - 2}"/>'
+                f'<rect class="f{order % 3}" x="{left}" y="{top:.1f}" width="{length:.1f}" height="{BAR - 2}"/>'
             )
             parts.append(f'<text class="small" x="{left + length + 5:.1f}" y="{top + 10:.1f}">{sign(value)}</text>')
     parts.append(f'<line class="axis" x1="{left}" y1="{TOP}" x2="{left}" y2="{bottom}"/>')
@@ -132,7 +140,7 @@ def _frame(chart: Chart, height: float) -> list[str]:
     ]
     x = 16.0
     for order, name in enumerate(chart.series):
-        parts.append(f'<rect class="fill c{order % 3}" x="{x:.0f}" y="43" width="14" height="10" rx="2"/>')
+        parts.append(f'<rect class="f{order % 3}" x="{x:.0f}" y="43" width="14" height="10" rx="2"/>')
         parts.append(f'<text x="{x + 20:.0f}" y="53">{escape(name)}</text>')
         x += 48 + 7.5 * len(name)
     return parts
