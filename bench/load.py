@@ -141,6 +141,8 @@ async def steady(port: int, per_second: int, seconds: float, run: str, sent_at: 
         pause = started + number / per_second - time.perf_counter()
         if pause > 0:
             await asyncio.sleep(pause)
+        while free and free[-1].transport.is_closing():  # the server has let go of one that was idle
+            free.pop()
         if not free:
             free.append((await loop.create_connection(lambda: Sender(answered), "127.0.0.1", port))[1])
         request = sentry_request(number, run)

@@ -72,9 +72,14 @@ def gateway(port: int, receiver: int, folder: Path) -> Process:
     """A fresh gateway on an empty database in `folder`."""
     for old in folder.glob("bench.db*"):
         old.unlink()
+    return gateway_on(f"sqlite:///{folder / 'bench.db'}", port, receiver, folder)
+
+
+def gateway_on(database: str, port: int, receiver: int, folder: Path, more: str = "") -> Process:
+    """A gateway on this database as it is. `more`: further lines of its routing.yaml."""
     routing = folder / "routing.yaml"
-    routing.write_text(ROUTING.format(secret=SECRET, receiver=receiver))
-    command = ["-m", "gateway", "serve", "--config", str(routing), "--database", f"sqlite:///{folder / 'bench.db'}"]
+    routing.write_text(ROUTING.format(secret=SECRET, receiver=receiver) + more)
+    command = ["-m", "gateway", "serve", "--config", str(routing), "--database", database]
     return Process(
         [sys.executable, *command, "--port", str(port), "--log-level", "warning"], folder / f"gateway-{port}.log"
     )

@@ -3,10 +3,8 @@ silence what they know of; and what a vendor reports of a message."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 from gateway.carrying import Moving
 from gateway.contracts import Ledger, Pressed, Reported
@@ -14,18 +12,16 @@ from gateway.errors import BadField, Conflict, NotFound
 from gateway.model import GATEWAY, Act, Change, Delivery, Incident, Json, Millis, Plan, Ref, Silence, Target, Timer
 from gateway.ringing import end_silence
 from gateway.rules import own
-from gateway.rules.acting import act, moved_by_us
+from gateway.rules.acting import act, moved_by_us, over
 from gateway.rules.addressing import failing_over
 from gateway.rules.links import Link
-from gateway.rules.phrases import instant, rfc_3339
+from gateway.rules.phrases import rfc_3339
 from gateway.telemetry import CHANGED, logger
 
 log = logger()
 
 LINKS = "links"
 """Where the marks of links that were followed are kept, among the senders' keys."""
-_EVENT: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-"""What moved an incident where no person did: an alert's event."""
 KEY_KEPT: Millis = 7 * 86_400_000
 MOST_MEMBERS = 500
 NEWEST_LOOKED_AT = 20
@@ -174,9 +170,8 @@ class Answering:
         for incident in incidents:
             if wish.verb == "reopen" and incident.state == "resolved":
                 await self._check_alone(ledger, incident)
-            if wish.verb == "acknowledge" and incident.state == "resolved":
-                raise Conflict(await self._over(ledger, incident))
-            acted = act(incident, wish, self.moving.now, self.moving.new_id)
+            ended_by = await self._ended_by(ledger, incident) if incident.state == "resolved" else ""
+            acted = act(incident, wish, self.moving.now, self.moving.new_id, ended_by)
             moved = acted.incident if acted.change is None else deciding.decide(acted.change, acted.incident)
             now_they_are.append(moved)
         channels = await self.moving.carry_out(ledger, deciding)
@@ -185,13 +180,10 @@ class Answering:
             log.info("incident changed", incident=change.incident, what=change.what, by=change.by, via=change.via)
         return Answered(tuple(now_they_are), _line(wish, now_they_are), channels)
 
-    async def _over(self, ledger: Ledger, incident: Incident) -> str:
-        """That it is over already, and who or what ended it."""
-        ended = [change for change, _ in await ledger.changes.story(incident.id) if change.what == "resolved"]
-        by = ended[-1].by if ended else ""
-        who = "its sender" if not by or _EVENT.fullmatch(by) else "the gateway" if by == GATEWAY else by
-        at = instant(incident.resolved_at) if incident.resolved_at is not None else "some time ago"
-        return f"#{incident.number} is resolved already, by {who}, {at}; there is nothing to acknowledge."
+    async def _ended_by(self, ledger: Ledger, incident: Incident) -> str:
+        """Who or what ended it, as its newest such change says; '' where none does."""
+        ended = [change.by for change, _ in await ledger.changes.story(incident.id) if change.what == "resolved"]
+        return ended[-1] if ended else ""
 
     async def _check_alone(self, ledger: Ledger, incident: Incident) -> None:
         """Two living incidents of one problem cannot be."""
@@ -216,7 +208,10 @@ class Answering:
     async def _silence_these(self, ledger: Ledger, incidents: Sequence[Incident], wish: Act) -> Answered:
         channels: frozenset[str] = frozenset()
         until = self.moving.now + wish.lasts
-        for incident in incidents:
+        living = [incident for incident in incidents if incident.state != "resolved"]
+        if not living:
+            raise Conflict(over(incidents[0], await self._ended_by(ledger, incidents[0]), "silence"))
+        for incident in living:
             silence = Silence(
                 id=self.moving.new_id(),
                 match={},
@@ -236,7 +231,7 @@ class Answering:
             if hold is not None:
                 deciding.mute(replace(change, via=wish.via), moved, hold)
             channels |= await self.moving.carry_out(ledger, deciding)
-        return Answered(tuple(incidents), _line(wish, incidents), channels)
+        return Answered(tuple(living), _line(wish, living), channels)
 
     def _who(self, channel: str, delivery: Delivery, otherwise: str) -> str:
         """As people know them: whose channel it is, where it is one person's."""

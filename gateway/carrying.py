@@ -26,7 +26,7 @@ async def recall(
     ledger: Ledger, rules: Rules, incidents: Collection[Incident], fresh: Collection[str], now: Millis
 ) -> Known:
     """What the store knows of these incidents, as they are after they moved. `fresh` are the ids of new ones, of
-    which it knows nothing."""
+    which it knows nothing but what waits for those that they follow."""
     routing = rules.routing
     known = {incident.id for incident in incidents} - set(fresh)
     groups = [(name, route) for name, route in rules.routes.items() if route.group_by]
@@ -42,7 +42,7 @@ async def recall(
             bearing |= silencing.bearing(incident, routing.inhibit, routing.calendars, now).keys()
     return Known(
         deliveries={id_: many for id_, many in deliveries.items() if id_ in known},
-        timers=await ledger.timers.of(known),
+        timers=await ledger.timers.of(known | {one.previous for one in incidents if one.previous and one.id in fresh}),
         digests_of=of,
         digests_by_key=by_key,
         digest_deliveries={id_: many for id_, many in deliveries.items() if id_ in digests},

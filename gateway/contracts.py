@@ -459,6 +459,9 @@ class Digests(Protocol):
     async def members(self, id_: str, most: int) -> list[Incident]:
         """Those not resolved, the worst and newest first."""
 
+    async def awaiting(self, id_: str, most: int) -> list[Incident]:
+        """Those that nobody has acknowledged, those first that are not muted, the worst and newest first."""
+
     async def everyone(self, id_: str, most: int) -> list[Incident]:
         """Its members, resolved ones too. A silence's are the critical incidents that it hid."""
 
@@ -529,7 +532,7 @@ class Outbox(Protocol):
         """Let a digest speak for these, and write down why."""
 
     async def withdraw(self, ids: Collection[str]) -> None:
-        """Take promises back of which nothing was said."""
+        """Take promises back of which nothing was said. One that is being said stands if that succeeds."""
 
     async def reach(self, id_: str, reached: Reached, reason: str) -> bool:
         """Note what the vendor tells of a message; False where that is known."""

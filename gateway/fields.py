@@ -16,6 +16,7 @@ from gateway.model import Millis
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_LONGEST: Millis = 36_500 * _UNITS_MS["d"]
 _SIZES = {"": 1, "b": 1, "kib": 1024, "kb": 1000, "mib": 1024**2, "mb": 1000**2}
 _SIZE = re.compile(r"(\d+)\s*([a-z]*)", re.IGNORECASE)
 _RATE = re.compile(r"(\d+)/(s|m|h)")
@@ -46,7 +47,21 @@ def read_duration(text: object) -> Millis:
     parts = _DURATION.findall(text) if isinstance(text, str) else []
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError("is no duration; write it like 30s, 5m, 4h or 7d")
-    return round(sum(float(number) * _UNITS_MS[unit] for number, unit in parts))
+    lasts = sum(float(number) * _UNITS_MS[unit] for number, unit in parts)
+    if lasts > _LONGEST:  # no sum of it with an hour fits a date, or the store
+        raise ValueError("is too long to be meant; write it like 30s, 5m, 4h or 7d")
+    return round(lasts)
+
+
+def lasting(hint: str) -> AfterValidator:
+    """A duration that means nothing where it is none; `hint` says what to write instead."""
+
+    def check(lasts: Millis) -> Millis:
+        if lasts <= 0:
+            raise ValueError(f"is no time at all; {hint}")
+        return lasts
+
+    return AfterValidator(check)
 
 
 def read_flag(value: object) -> bool:

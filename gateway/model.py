@@ -102,7 +102,8 @@ class Incident:
     `previous` is the id of the incident that this one follows. `count` counts the alerts folded in.
     `fired_at`: when the newest of them came; `firing_since`: when it opened, or opened again, last.
     `moves`: the newest instants at which it opened or closed, of the incidents it follows too, at most 50.
-    `muted_by`: why nobody hears of it now, `mute nightly backup`; '' where somebody may."""
+    `muted_by`: why nobody hears of it now, `mute nightly backup` or `silenced until <RFC 3339> by anna: deploy`;
+    '' where somebody may."""
 
     id: str
     source: str
@@ -226,13 +227,15 @@ HoldKind: TypeAlias = Literal[
 class Hold:
     """What kept somebody from being told, and until when; None where no instant is known.
 
-    `name`: which silence, mute or route; '' where the kind says all. `channels`: whom; () for everybody."""
+    `name`: which silence, mute or route; '' where the kind says all. `channels`: whom; () for everybody. `by`: whose
+    silence it is, whom its reason names too."""
 
     kind: HoldKind
     name: str = ""
     until: Millis | None = None
     channels: tuple[str, ...] = ()
     reason: str = ""
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +290,7 @@ class Override:
     id: str = ""
     instead_of: str = ""
     by: str = ""
+    reason: str = ""
 
 
 TimerKind: TypeAlias = Literal["tell", "escalate", "repeat", "unmute", "expire", "steady", "silence"]
@@ -296,8 +300,8 @@ TimerKind: TypeAlias = Literal["tell", "escalate", "repeat", "unmute", "expire",
 class Timer:
     """Something to look at again at `due_at`: one for each kind, subject and name.
 
-    `subject` is an incident's id, or a silence's. `wall`: it is a time of the calendar, which a corrected clock
-    does not move. `about` is what its kind needs to know: plain JSON."""
+    `subject` is an incident's id, a digest's or a silence's. `wall`: it is a time of the calendar, which a corrected
+    clock does not move. `about` is what its kind needs to know: plain JSON."""
 
     kind: TimerKind
     subject: str
@@ -367,7 +371,8 @@ class Delivery:
 
     `incident` is the digest's id where `is_digest`. `digest`: the digest that carries this promise instead; ''
     where it speaks for itself. `person`: whose it is. `said_at`, `spoken`: when it rang last, and how often.
-    `said_severity`: how bad what it last said was. `reached`: what the vendor told of that since."""
+    `said_severity`: how bad what it last said was. `reached`: what the vendor told of that since.
+    `remind`: the revision of a digest that is to be said aloud although it is not news; 0 for none yet."""
 
     id: str
     incident: str
@@ -391,6 +396,7 @@ class Delivery:
     said_severity: Severity | None = None
     spoken: int = 0
     reached: Reached = "unknown"
+    remind: int = 0
 
 
 Occasion: TypeAlias = Literal[
@@ -448,7 +454,8 @@ class Message:
 
     - `id`: the same for every attempt to say this revision: an idempotency key.
     - `occasion`: why we speak. `over`: it opened and closed before this channel could be told.
-    - `title`: one line. `facts`: (label, value) in reading order: severity, where, since when, by whom …
+    - `title`: one line. `standing`: the same for where it stays, without what only passes, such as a note; '' where
+      the title may stay. `facts`: (label, value) in reading order: severity, where, since when, by whom …
     - `body`: what the sender wrote, perhaps many lines, perhaps empty. `url`: http(s) or empty.
     - `brief`: at most 160 GSM-7 characters where it can be (70 where the words need more), for SMS.
     - `speech`: the same to be read aloud.
@@ -478,6 +485,7 @@ class Message:
     links: Mapping[str, str] = field(default_factory=dict)
     actions: tuple[Action, ...] = ()
     delivery: str = ""
+    standing: str = ""
 
     @property
     def text(self) -> str:

@@ -139,11 +139,13 @@ class Pipeline:
             settling = Settling(outlet, self.rules, now, self.new_id, self.dice, condition.struggling)
             turning = Turning(outlet, self.rules, now, self.new_id, condition, shared=self.store.shared)
             turn = await turning.turn(ledger, settling, said, most)
-            return replace(turn, woken=frozenset(settling.woken))
+            return replace(turn, woken=frozenset(settling.woken), raised=bool(settling.raised))
 
         turn = await self.store.write(work)
         if turn.woken:
             self.woken(turn.woken)
+        if turn.raised:
+            self.arrived.set()
         return turn
 
     async def say(self, outlet: Outlet, claim: Claim) -> Said:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -14,11 +14,15 @@ from gateway.rules.acting import moved_by_us
 from gateway.rules.deciding import Deciding
 from gateway.rules.escalation import EscalationSettings, due
 from gateway.rules.lifecycle import resolved
+from gateway.rules.people import quiet_until
 from gateway.rules.phrases import duration
 from gateway.rules.routing import DEFAULT, step
 from gateway.telemetry import CHANGED, FIRED, logger
 
 log = logger()
+
+MOST_LOOKED_AT = 100
+"""Members of a group that are looked at for one that may be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +44,15 @@ async def ring(ledger: Ledger, moving: Moving, most: int) -> Rung:
         if timer.kind == "silence":
             await end_silence(ledger, moving, timer.subject)
     incidents = await ledger.incidents.by_id({timer.subject for timer in taken if timer.kind != "silence"})
-    ringing = Ringing(moving, await moving.deciding(ledger, incidents.values()), incidents)
+    groups = {timer.subject for timer in taken if timer.kind == "repeat"} - incidents.keys()
+    awaiting = {id_: await ledger.digests.awaiting(id_, MOST_LOOKED_AT) for id_ in sorted(groups)}
+    everybody = {**incidents, **{one.id: one for many in awaiting.values() for one in many}}
+    ringing = Ringing(moving, await moving.deciding(ledger, everybody.values()), incidents)
     for timer in taken:
         if timer.subject in incidents:
             ringing.ring(timer)
+        elif awaiting.get(timer.subject):
+            ringing.ring_for_many(timer, awaiting[timer.subject])
     channels = await moving.carry_out(ledger, ringing.deciding)
     for change in ringing.deciding.outcome.changes:
         CHANGED.labels(change.what).inc()
@@ -87,6 +96,28 @@ class Ringing:
             case _:
                 assert_never(timer.kind)
 
+    def ring_for_many(self, timer: Timer, awaiting: Sequence[Incident]) -> None:
+        """A group is told once more, if one of those that await somebody may be told now; else looked at later."""
+        route = self._rules.routes.get(str(timer.about.get("route", "")))
+        if route is None or not route.repeat_every:
+            return
+        holds = {one.id: self.deciding.hold_on(one) for one in awaiting}
+        free = [one.severity for one in awaiting if holds[one.id] is None]
+        if not free:
+            ends = [hold.until for hold in holds.values() if hold is not None and hold.until is not None]
+            self.deciding.arm(replace(timer, due_at=min([*ends, self._now + route.repeat_every]), wall=False))
+        elif until := self._quiet(timer, max(free)):
+            self.deciding.arm(replace(timer, due_at=until, wall=True))
+        else:
+            self.deciding.gathering.remind(timer.subject, timer.name)
+
+    def _quiet(self, timer: Timer, severity: Severity) -> Millis:
+        """Until when the person whose channel it is does not want to hear of it; 0 where they do."""
+        routing = self._rules.routing
+        person = routing.people.get(str(timer.about.get("person", "")))
+        until = quiet_until(person, severity, routing.calendars, self._now) if person is not None else None
+        return until or 0
+
     def _call(self, timer: Timer, incident: Incident) -> None:
         """Somebody is to hear, if it is still open and nothing hides it now."""
         if incident.state != "open":
@@ -99,7 +130,8 @@ class Ringing:
             self.deciding.tell(incident, self._target(timer))
         elif timer.kind == "repeat":
             moved, change = self._moved(incident, "reminded", "")
-            self.deciding.decide(change, moved, self._plan(self._target(timer)))
+            target = replace(self._target(timer), at=self._quiet(timer, incident.severity))
+            self.deciding.decide(change, moved, self._plan(target))
         else:
             self._escalate(timer, incident)
 

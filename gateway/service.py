@@ -16,7 +16,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway import __version__, config, rehearsing, removed, workers
+from gateway import __version__, config, rehearsing, removed, sweeping, workers
 from gateway.answering import LINKS
 from gateway.clock import Steady, new_id, now_ms
 from gateway.config import ChannelEntry, Configuration
@@ -27,7 +27,7 @@ from gateway.explaining import surroundings_of, voice_of
 from gateway.model import GATEWAY, Event, Json, Millis, Receipt, Ref, Replica, Sent
 from gateway.pipeline import LEASE, Pipeline
 from gateway.plugins import adapters
-from gateway.rules import own, wording
+from gateway.rules import own, retention, wording
 from gateway.rules.deciding import Rules
 from gateway.rules.folding import MOST_LIVING
 from gateway.rules.retry import LONGEST, RetryPolicy
@@ -129,6 +129,7 @@ class Service:
         if self.store.engine.told_clock is None:
             self._crew.start("clock", self._follow_clock)
         self._crew.start("tidy", self._tidy)
+        self._crew.start("retention", self._retain)
         self._crew.start("configuration", self._follow)
         gc.collect()
         gc.freeze()
@@ -146,7 +147,8 @@ class Service:
     async def stop(self) -> None:
         """What is under way ends or is given back; within ten seconds, as SIGTERM allows."""
         self.house.stopping = True
-        for name in ("configuration", "tidy", "process", "timers", "clock", *(f"lane {lane}" for lane in self._lanes)):
+        lanes_of_crew = (f"lane {lane}" for lane in self._lanes)
+        for name in ("configuration", "retention", "tidy", "process", "timers", "clock", *lanes_of_crew):
             await self._crew.stop(name)
         lanes = (_end(lane, self._channels[name]) for name, lane in self._lanes.items())
         await asyncio.gather(*lanes, *self._ending, return_exceptions=True)
@@ -319,6 +321,7 @@ class Service:
     async def _follow(self) -> None:
         """Take every saved file that is right; keep the last good one where it is wrong, and say so."""
         watch = Watch(self.house.configuration.contents)
+        await self._warn(self.house.configuration)
         while True:
             changed = asyncio.ensure_future(watch.changed())
             while not changed.done():
@@ -362,9 +365,16 @@ class Service:
         await self._apply(fresh)
         RELOADS.labels("taken").inc()
         log.info("configuration taken", hash=fresh.hash)
+        await self._warn(fresh)
         if self.house.refused is not None:
             self.house.refused = None
             await self._tell(own.configuration_taken(new_id(), self.pipeline.now()))
+
+    async def _warn(self, configuration: Configuration) -> None:
+        """A file that was good does not turn bad because time passes: `tocsin check` refuses it, we go on with it."""
+        outdated = await asyncio.to_thread(config.outdated, configuration, self.pipeline.now())
+        if outdated:
+            log.warning("configuration outdated", problems=outdated, hash=configuration.hash)
 
     async def _tell(self, event: Event) -> None:
         """Store an event of our own, now or by one of the next sweeps: a problem that is not told, or whose end is
@@ -391,6 +401,14 @@ class Service:
                 await self.store.write(self._sweep)
                 await self.store.read(self._measure)
             await asyncio.sleep(TIDY_SECONDS)
+
+    async def _retain(self) -> None:
+        now = self.pipeline.now
+        await sweeping.Sweeper(self.store, self._bounds, now, lambda: self._crew.beat("retention")).serve()
+
+    def _bounds(self) -> retention.Bounds:
+        inforce = self.house.configuration
+        return retention.bounds(inforce.retention, self.pipeline.now(), inforce.reopen_within, inforce.routing.routes)
 
     async def _sweep(self, ledger: Ledger) -> None:
         now = self.pipeline.now()

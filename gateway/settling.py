@@ -13,6 +13,7 @@ from gateway.model import (
     GATEWAY,
     Change,
     Delivery,
+    Event,
     Gathered,
     Incident,
     Millis,
@@ -86,7 +87,7 @@ class Said:
 @dataclass(frozen=True, slots=True)
 class Settling:
     """The tools of one settling. `struggling`: why nothing has got through for a while; '' where something has.
-    `woken`: channels that have something to say because of it."""
+    `woken`: channels that have something to say because of it. `raised`: alerts of the gateway's own."""
 
     outlet: Outlet
     rules: Rules
@@ -95,6 +96,7 @@ class Settling:
     dice: Callable[[], float]
     struggling: str = ""
     woken: set[str] = field(default_factory=set)
+    raised: list[Event] = field(default_factory=list)
 
     async def settle(self, ledger: Ledger, said: Sequence[Said]) -> None:
         pairs = [(one, self._settled(one)) for one in said]
@@ -164,9 +166,13 @@ class Settling:
             if delivery.person and _does_not_reach(one, delivery):
                 moving = Moving(self.rules, self.now, self.new_id)
                 self.woken.update(await Answering(moving).fail_over(ledger, delivery, delivery.reason) or ())
-            if not (isinstance(one.receipt, Sent) and one.rang):
+            if not isinstance(one.receipt, Sent):
                 continue
-            repeats += self._repeat(one, delivery)
+            again = self._repeat(one, delivery)
+            if again and (one.rang or (delivery.is_digest and not await self._has_repeat(ledger, delivery))):
+                repeats += again
+            if not one.rang:
+                continue
             if self.outlet.budget is not None:
                 extra = one.claim.extra and not delivery.is_digest
                 forget = self.now - 2 * self.outlet.budget.window
@@ -176,11 +182,16 @@ class Settling:
     def _repeat(self, one: Said, delivery: Delivery) -> list[Timer]:
         """Say it again after a while, if it is open and unacknowledged then."""
         route = self.rules.routes.get(delivery.route)
-        if route is None or not route.repeat_every or delivery.is_digest or one.claim.incident.state != "open":
+        if route is None or not route.repeat_every or one.claim.incident.state != "open":
             return []
         about = {"route": delivery.route, "person": delivery.person}
         due_at = self.now + max(route.repeat_every, route.cooldown)
         return [Timer("repeat", delivery.incident, due_at, self.outlet.name, about=about)]
+
+    async def _has_repeat(self, ledger: Ledger, delivery: Delivery) -> bool:
+        """Whether a conversation is to be repeated already: one that was acknowledged as a whole may have grown."""
+        timers = (await ledger.timers.of([delivery.incident])).get(delivery.incident, [])
+        return any(timer.kind == "repeat" and timer.name == self.outlet.name for timer in timers)
 
     async def _tell_health(self, ledger: Ledger, pairs: Sequence[tuple[Said, Delivery]]) -> None:
         """A dead letter raises an alert, the next success ends it; a dead letter of the gateway's own raises none."""
@@ -191,11 +202,11 @@ class Settling:
         sent = [one.receipt for one, _ in pairs if isinstance(one.receipt, Sent)]
         missed = [receipt.missed for receipt in sent if receipt.missed]
         if missed:
-            await ledger.inbox.add(own.channel_misses(name, missed[-1], self.new_id(), self.now))
+            await self._raise(ledger, own.channel_misses(name, missed[-1], self.new_id(), self.now))
         elif failing and sent:
-            await ledger.inbox.add(own.channel_works(name, self.new_id(), self.now))
+            await self._raise(ledger, own.channel_works(name, self.new_id(), self.now))
         elif self.struggling and not failing:
-            await ledger.inbox.add(own.channel_struggles(name, self.struggling, self.new_id(), self.now))
+            await self._raise(ledger, own.channel_struggles(name, self.struggling, self.new_id(), self.now))
 
     async def _tell_dead(self, ledger: Ledger, dead: Sequence[tuple[Delivery, Incident]]) -> bool:
         """Whether there was something to tell: a dead letter of the gateway's own raises nothing."""
@@ -203,8 +214,12 @@ class Settling:
         if others:
             worst = max(incident.severity for _, incident in others)
             reason = others[-1][0].reason
-            await ledger.inbox.add(own.channel_fails(self.outlet.name, reason, worst, self.new_id(), self.now))
+            await self._raise(ledger, own.channel_fails(self.outlet.name, reason, worst, self.new_id(), self.now))
         return bool(others)
+
+    async def _raise(self, ledger: Ledger, event: Event) -> None:
+        await ledger.inbox.add(event)
+        self.raised.append(event)
 
     async def _spread_link(self, ledger: Ledger, one: Said) -> None:
         """A permalink that became known is news to the channels that show it: Notion's page names Slack's message."""

@@ -99,6 +99,15 @@ CONFIGURATIONS = Gauge(
 BEATS = Gauge("tocsin_task_beat_seconds", "Unix time of a task's last beat", ["task"], registry=REGISTRY)
 RESTARTS = Counter("tocsin_task_restarts", "Background tasks restarted after a fault", ["task"], registry=REGISTRY)
 RELOADS = Counter("tocsin_configuration_reloads", "Saved configurations, by outcome", ["outcome"], registry=REGISTRY)
+RETENTION_DELETED = Counter(
+    "tocsin_retention_deleted", "What was old and has been deleted, by kind", ["kind"], registry=REGISTRY
+)
+RETENTION_BITES = Histogram(
+    "tocsin_retention_bite_seconds",
+    "How long a bite of old things took, its waiting for the writer included",
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 5),
+    registry=REGISTRY,
+)
 LOST_LINES = Counter("tocsin_log_lines_lost", "Log lines that nobody took", registry=REGISTRY)
 
 
@@ -204,5 +213,5 @@ def start_logging(level: str = "info") -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[foreign], force=True)
     # These print addresses, and addresses hold tokens (Telegram's, Slack's). uvicorn's warnings are one line for
     # each bad request, however many: those are refusals, which are counted and sampled.
-    for name in ("uvicorn.error", "httpx2", "httpcore2", "urllib3", "apprise", "asyncio", "aiosqlite"):
+    for name in ("uvicorn.error", "aiohttp", "httpx2", "httpcore2", "urllib3", "apprise", "asyncio", "aiosqlite"):
         logging.getLogger(name).setLevel(logging.ERROR)

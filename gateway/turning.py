@@ -31,11 +31,12 @@ GATHERING: Millis = 5_000
 @dataclass(frozen=True, slots=True)
 class Turn:
     """What a lane has to say now; if nothing, when its next delivery is due (None: none waits). `woken`: other
-    channels that have something to say because of what was settled."""
+    channels that have something to say because of what was settled. `raised`: an alert of the gateway's own waits."""
 
     claims: tuple[Claim, ...] = ()
     next_due: Millis | None = None
     woken: frozenset[str] = frozenset()
+    raised: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +133,20 @@ class Turning:
         return tuple(claims)
 
     async def _may_say(self, ledger: Ledger, delivery: Delivery, digest: Digest) -> bool:
-        """Whether the budget has room for a digest's message. Where it has none, mere growth waits for the oldest of
-        the window to be forgotten; an edit rings for nobody, and needs no room."""
+        """Whether the budget has room for a digest's message. Where it has none, mere growth and a reminder wait for
+        the oldest of the window to be forgotten; an edit rings for nobody, and needs no room."""
         budget, name = self.outlet.budget, self.outlet.name
         grows = delivery.said and digest.worst <= (delivery.said_severity or Severity.INFO) and not digest.closed
-        if budget is None or self.outlet.channel.edits or not grows:
+        reminds = delivery.remind > delivery.said
+        if budget is None or not grows or (self.outlet.channel.edits and not reminds):
             return True
         spent = await ledger.digests.spent(name, self.now - budget.window)
-        if not spent or may_grow(budget, spent, self.condition.ringing, digest.worst):
+        if reminds:
+            left = room(budget, spent, self.condition.ringing, None)
+            fits = bool(left.plain or (left.extra and _critical(digest.worst)))
+        else:
+            fits = may_grow(budget, spent, self.condition.ringing, digest.worst)
+        if not spent or fits:
             return True
         await ledger.outbox.release([delivery.id])
         await ledger.outbox.promise([replace(delivery, due_at=spent[0][0] + budget.window)], [])

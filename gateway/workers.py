@@ -36,6 +36,8 @@ RENEW_SECONDS = 5.0
 RUNG_AT_ONCE = 100
 RING_SECONDS = 0.5
 CLOCK_SECONDS = 0.5
+GATHER_SECONDS = 0.005
+"""What was said waits so long for what is being said: one transaction writes down all of it."""
 STRUGGLES_AFTER: Millis = 15 * 60_000
 
 
@@ -156,6 +158,7 @@ class Lane:
         self._failing_since: Millis | None = None
         self._recovered = False
         self._wake = asyncio.Event()
+        self._quiet = asyncio.Event()
         self._sending: dict[asyncio.Task[Said], Claim] = {}
         self._said: list[Said] = []
         self._turning: tuple[asyncio.Future[Turn], list[Said]] | None = None
@@ -166,6 +169,9 @@ class Lane:
     async def serve(self, beat: Callable[[], None]) -> None:
         while True:
             beat()
+            if self._said and self._sending and not self._paced:
+                self._quiet.clear()
+                await _event(self._quiet, GATHER_SECONDS)
             self._wake.clear()
             try:
                 wait = await self._once()
@@ -226,8 +232,6 @@ class Lane:
             self._said, self._recovered = said + self._said, recovered or self._recovered
             raise
         self._turning = None
-        if said:
-            self._pipeline.arrived.set()  # the settling may have raised an alert of the gateway's own
         for claim in turn.claims:
             if self._renewed(claim):
                 continue
@@ -291,6 +295,8 @@ class Lane:
 
     def _finished(self, task: asyncio.Task[Said]) -> None:
         claim = self._sending.pop(task)
+        if not self._sending:
+            self._quiet.set()
         if task.cancelled():
             return
         said = replace(task.result(), claim=claim)

@@ -86,7 +86,7 @@ class Cluster:
             raise FileNotFoundError(why_none())
         self._binaries = found
         self._durable = durable
-        self._as: dict[str, Any] = _unprivileged()
+        self._as: dict[str, Any] = unprivileged()
         self.folder = Path(tempfile.mkdtemp(prefix="tocsin-postgres-"))
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -244,7 +244,7 @@ def _all_there(place: Path) -> bool:
     return all(os.access(place / name, os.X_OK) for name in needed)
 
 
-def _unprivileged() -> dict[str, Any]:
+def unprivileged() -> dict[str, Any]:
     """PostgreSQL refuses to run as root: as whom instead, in the words of `subprocess`."""
     if os.geteuid() != 0:
         return {}

@@ -53,6 +53,7 @@ from gateway.rules.silencing import ExpireSettings, InhibitSettings, MuteSetting
 from gateway.rules.wording import Voice
 from gateway.settling import Claim, Outlet, Said
 from gateway.store.safe import Ledger, Safe
+from gateway.store.searching import Wanted
 
 # The default one draws every frame's variables of a traceback, which takes a second each.
 structlog.configure(
@@ -256,7 +257,8 @@ class House:
         return await self.store.read(look)
 
     async def incidents(self) -> list[Incident]:
-        return await self.store.read(lambda ledger: ledger.incidents.page([], None, 1000))
+        found, _ = await self.store.read(lambda ledger: ledger.incidents.page(Wanted(), None, 1000))
+        return found
 
     async def deliveries(self, title: str = "disk", source: str = "scripts") -> dict[str, Delivery]:
         incident = await self.incident(title, source)

@@ -516,7 +516,7 @@ ALWAYS = {**ROTATION, "now": {"member": "kim", "since": None, "until": None, "be
 NOBODY = {**ROTATION, "rotation": "night", "now": None, "shifts": ROTATION["shifts"][3:]}
 OVERRIDE = {
     "id": "o1", "rotation": "primary", "member": "lee", "from": "2026-03-23T08:00:00.000Z",
-    "to": "2026-03-30T07:00:00.000Z", "for": "park", "by": "kim",
+    "to": "2026-03-30T07:00:00.000Z", "for": "park", "by": "kim", "reason": "ill",
 }  # fmt: skip
 
 
@@ -593,12 +593,14 @@ class TestOnCall:
 
     def test_an_override_is_made_listed_and_ended(self, asked: list[tuple[str, str, Any]]) -> None:
         wanted = ["--member", "lee", "--from", "mon 09:00", "--to", "+9d", "--for", "park", "--by", "kim"]
+        wanted += ["--reason", "ill"]
         made = run("override", "add", "primary", *wanted)
         assert made.stdout == ("o1: lee is on call in primary for park from 2026-03-23 08:00 to 2026-03-30 07:00 UTC\n")
-        sent = {"rotation": "primary", "member": "lee", "from": "mon 09:00", "to": "+9d", "for": "park", "by": "kim"}
+        sent = {"rotation": "primary", "member": "lee", "from": "mon 09:00", "to": "+9d", "for": "park"}
+        sent |= {"reason": "ill", "by": "kim"}
         assert asked == [("POST", "/api/v1/overrides", sent)]
         assert run("override", "list").stdout.splitlines()[1] == (
-            "o1  primary   lee     park  2026-03-23 08:00  2026-03-30 07:00  kim"
+            "o1  primary   lee     park  2026-03-23 08:00  2026-03-30 07:00  kim  ill"
         )
         assert json.loads(run("override", "list", "--json").stdout)["items"] == [OVERRIDE]
         assert run("override", "end", "o1").stdout == "o1: lee no longer stands in for park in primary\n"

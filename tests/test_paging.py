@@ -217,7 +217,7 @@ async def test_who_was_first_is_named_to_who_was_second(tmp_path: Path) -> None:
         with pytest.raises(Conflict, match=r"#1 was acknowledged by kim first, at 2026-11-20 12:00 UTC"):
             await house.act("acknowledge", "lee")
         await house.act("resolve", "lee", note="new disk")
-        with pytest.raises(Conflict, match="resolved already"):
+        with pytest.raises(Conflict, match="#1 is resolved already, by lee, 2026-11-20 12:00 UTC"):
             await house.act("acknowledge", "lee")
         assert await house.act("resolve", "kim") == await house.incident()
         assert (await house.act("reopen", "kim")).state == "open"
@@ -344,3 +344,47 @@ async def test_a_clock_put_forward_calls_nobody_early(tmp_path: Path) -> None:
         assert not house.teams["lee_sms"].heard
         await house.passes(SECOND)
         assert len(house.teams["lee_sms"].heard) == 1
+
+
+# --- repeats and quiet hours --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("grouped", [{}, {"group_by": ["service"], "group_wait": "30s"}])
+async def test_what_is_mild_is_not_repeated_in_a_persons_quiet_hours(tmp_path: Path, grouped: dict[str, Any]) -> None:
+    night = {"time_zone": "UTC", "weekly": [{"days": "daily", "from": "12:20", "to": "14:00"}]}
+    kim = {**PEOPLE["kim"], "quiet": {"during": "night", "below": "critical"}}
+    again = {"name": "all", "to": ["kim"], "repeat_every": "30m", **grouped}
+    async with house_of(tmp_path, again) as house:
+        house.order(calendars={"night": night}, people={"kim": kim})
+        await house.alert()
+        await house.passes(2 * HOUR - SECOND)
+        assert house.said("kim_sms") == [("opened", "disk")]
+        await house.passes(MINUTE)
+        assert house.said("kim_sms") == [("opened", "disk"), ("reminded", "disk")]
+        await house.passes(31 * MINUTE)
+        assert len(house.said("kim_sms")) == 3
+
+
+async def test_what_is_critical_is_repeated_for_a_group_in_quiet_hours(tmp_path: Path) -> None:
+    night = {"time_zone": "UTC", "weekly": [{"days": "daily", "from": "12:20", "to": "14:00"}]}
+    kim = {**PEOPLE["kim"], "quiet": {"during": "night", "below": "critical"}}
+    again = {"name": "all", "to": ["kim"], "repeat_every": "30m", "group_by": ["service"], "group_wait": "30s"}
+    async with house_of(tmp_path, again) as house:
+        house.order(calendars={"night": night}, people={"kim": kim})
+        await house.alert(severity=Severity.CRITICAL)
+        await house.passes(31 * MINUTE)
+        assert house.said("kim_sms") == [("opened", "disk"), ("reminded", "disk")]
+
+
+async def test_a_critical_one_that_is_silenced_breaks_nobodys_quiet_hours(tmp_path: Path) -> None:
+    night = {"time_zone": "UTC", "weekly": [{"days": "daily", "from": "12:20", "to": "14:00"}]}
+    kim = {**PEOPLE["kim"], "quiet": {"during": "night", "below": "critical"}}
+    again = {"name": "all", "to": ["kim"], "repeat_every": "30m", "group_by": ["service"], "group_wait": "30s"}
+    async with house_of(tmp_path, again) as house:
+        house.order(calendars={"night": night}, people={"kim": kim})
+        await house.alert("mild")
+        await house.alert("bad", severity=Severity.CRITICAL)
+        await house.passes(MINUTE)
+        await house.act("silence", title="bad", lasts=HOUR)
+        await house.passes(59 * MINUTE)
+        assert len(house.said("kim_sms")) == 1

@@ -6,8 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from gateway.errors import Conflict
 from gateway.fields import Rate
-from gateway.model import GATEWAY, Severity, Silence
+from gateway.model import GATEWAY, Retry, Severity, Silence
 from tests.stage import HOUR, MINUTE, House, Team, stage
 
 CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
@@ -291,7 +294,7 @@ async def test_what_a_silence_covers_is_told_when_it_ends_if_it_still_fires(tmp_
         await house.alert("c", service="web")
         await house.passes(MINUTE)
         assert house.said("team") == [("opened", "c")]
-        assert (await house.incident("a")).muted_by == "silence s1: moving house, by kim"
+        assert (await house.incident("a")).muted_by == "silenced until 2026-11-20T13:00:00.000Z by kim: moving house"
         await resolve(house, "b", service="db-1")
         await house.passes(HOUR)
         assert house.said("team") == [("opened", "c"), ("opened", "a")]
@@ -412,7 +415,7 @@ async def test_by_a_label_and_under_another_reason_it_stays_muted(tmp_path: Path
         await house.pipeline.silence(silence(house, HOUR, match={"kind": "error"}))
         await resolve(house, "down", kind="uptime")
         await house.passes(SECOND)
-        assert (await house.incident("e")).muted_by.startswith("silence s1")
+        assert (await house.incident("e")).muted_by.startswith("silenced until ")
         assert house.said("team") == [("over", "down")]
 
 
@@ -477,3 +480,278 @@ async def test_what_is_silent_for_so_long_is_over(tmp_path: Path) -> None:
         await house.passes(SECOND)
         assert (await house.incident()).state == "resolved"
         assert occasions(house) == ["opened", "resolved"]
+
+
+# --- a group is repeated ------------------------------------------------------------------------------
+
+
+GROUPED = route(group_by=["service"], group_wait="30s", repeat_every="30m")
+
+
+async def test_a_group_is_said_again_while_a_member_is_open_and_unacknowledged(tmp_path: Path) -> None:
+    async with stage(tmp_path, GROUPED, team=Team(edits=True)) as house:
+        await house.alert("a", service="checkout")
+        await house.alert("b", service="checkout")
+        await house.passes(HOUR + 2 * MINUTE)
+        assert occasions(house) == ["opened", "reminded", "reminded"]
+        last = house.teams["team"].heard[-1]
+        assert (last.title, last.quiet) == ("STILL OPEN: ERROR 2 problems: service checkout", False)
+        await house.act("acknowledge", title="a")
+        await house.passes(30 * MINUTE)
+        assert occasions(house).count("reminded") == 3
+        await house.act("acknowledge", title="b")
+        await house.passes(2 * HOUR)
+        assert occasions(house).count("reminded") == 3
+
+
+async def test_a_group_with_one_member_is_said_again_in_korean_and_ends_when_it_is_over(tmp_path: Path) -> None:
+    async with stage(tmp_path, GROUPED) as house:
+        house.outlets["team"] = replace(
+            house.outlets["team"], voice=replace(house.outlets["team"].voice, language="ko")
+        )
+        await house.alert("a", service="checkout")
+        await house.passes(31 * MINUTE)
+        assert house.teams["team"].heard[-1].title == "미해결: 오류 a"
+        await resolve(house, "a")
+        await house.passes(2 * HOUR)
+        assert occasions(house) == ["opened", "reminded", "resolved"]
+
+
+async def test_a_group_whose_members_are_all_acknowledged_is_said_again_when_another_opens(tmp_path: Path) -> None:
+    async with stage(tmp_path, GROUPED, team=Team(edits=True)) as house:
+        await house.alert("a", service="checkout")
+        await house.passes(MINUTE)
+        await house.act("acknowledge", title="a")
+        await house.passes(2 * HOUR)
+        assert "reminded" not in occasions(house)
+        await house.alert("b", service="checkout")
+        await house.passes(32 * MINUTE)
+        assert occasions(house)[-1] == "reminded"
+
+
+async def test_a_groups_repeat_waits_for_the_end_of_a_silence(tmp_path: Path) -> None:
+    async with stage(tmp_path, GROUPED, team=Team(edits=True)) as house:
+        await house.alert("a", service="checkout")
+        await house.alert("b", service="checkout")
+        await house.passes(MINUTE)
+        await house.pipeline.silence(silence(house, 2 * HOUR, match={"title": ["a", "b"]}))
+        await house.passes(2 * HOUR - MINUTE)
+        assert "reminded" not in occasions(house)
+        await house.passes(32 * MINUTE)
+        assert occasions(house).count("reminded") == 2  # when the silence ends, and half an hour later
+
+
+async def test_a_group_is_said_again_when_only_some_of_it_is_muted(tmp_path: Path) -> None:
+    async with stage(tmp_path, GROUPED, team=Team(edits=True)) as house:
+        await house.alert("a", service="checkout")
+        await house.alert("b", service="checkout")
+        await house.passes(MINUTE)
+        await house.act("silence", title="a", lasts=2 * HOUR)
+        await house.passes(31 * MINUTE)
+        assert occasions(house)[-1] == "reminded"
+
+
+async def test_a_calendar_mute_keeps_a_groups_repeat_back(tmp_path: Path) -> None:
+    async with stage(tmp_path, GROUPED, team=Team(edits=True)) as house:
+        backup = {"time_zone": "UTC", "weekly": [{"days": "daily", "from": "12:20", "to": "14:10"}]}
+        house.order(calendars={"backup": backup}, mutes=[{"name": "backup", "during": "backup"}])
+        await house.alert("a", service="checkout")
+        await house.passes(2 * HOUR)
+        assert occasions(house) == ["opened"]
+        await house.passes(11 * MINUTE)
+        assert occasions(house) == ["opened", "reminded"]
+
+
+async def test_a_groups_repeat_waits_for_room_in_the_budget(tmp_path: Path) -> None:
+    async with stage(tmp_path, GROUPED, team=Team(edits=True, budget=Rate(2, 2 * HOUR))) as house:
+        await house.alert("a", service="checkout")
+        await house.alert("b", service="checkout")
+        await house.passes(2 * HOUR)
+        assert occasions(house) == ["opened", "reminded"]
+        await house.alert("c", service="checkout")
+        await house.passes(10 * MINUTE)
+        aloud = [one.occasion for one in house.teams["team"].heard if not one.quiet]
+        assert aloud == ["opened", "reminded", "reminded"]
+        assert house.teams["team"].heard[-1].incident.count == 3
+
+
+async def test_a_groups_repeat_survives_a_restart(tmp_path: Path) -> None:
+    async with stage(tmp_path, GROUPED) as house:
+        await house.alert("a", service="checkout")
+        await house.passes(MINUTE)
+    async with stage(tmp_path, GROUPED) as house:
+        house.clock.push(MINUTE)
+        await house.passes(31 * MINUTE)
+        assert occasions(house) == ["reminded"]
+
+
+async def test_a_group_that_is_over_is_not_said_again_for_one_that_came_back(tmp_path: Path) -> None:
+    async with stage(tmp_path, GROUPED) as house:
+        await house.alert("a", service="checkout")
+        await house.passes(14 * MINUTE)
+        await resolve(house, "a")
+        await house.passes(MINUTE)
+        await house.alert("a", service="checkout")  # in a conversation of its own
+        await house.passes(29 * MINUTE)
+        assert occasions(house) == ["opened", "resolved", "opened"]
+        await house.passes(2 * MINUTE)
+        assert occasions(house)[3:] == ["reminded"]
+
+
+async def test_a_group_whose_route_is_gone_is_said_again_no_more(tmp_path: Path) -> None:
+    async with stage(tmp_path, GROUPED) as house:
+        await house.alert("a", service="checkout")
+        await house.passes(MINUTE)
+        house.route(route())
+        await house.passes(2 * HOUR)
+        assert occasions(house) == ["opened"]
+
+
+# --- flapping across incidents ------------------------------------------------------------------------
+
+
+async def test_a_chain_of_incidents_that_flaps_says_so_once(tmp_path: Path) -> None:
+    async with stage(tmp_path, route(flap={"changes": "4", "within": "2h"})) as house:
+        for _ in range(6):
+            await house.alert()
+            await house.passes(MINUTE)
+            await resolve(house)
+            await house.passes(11 * MINUTE)  # too long to be the same incident
+        assert len(await house.incidents()) == 6
+        assert occasions(house).count("flapping") == 1
+        assert occasions(house)[-1] == "flapping"
+        await house.passes(3 * HOUR)
+        assert occasions(house)[-2:] == ["flapping", "steadied"]
+        assert house.teams["team"].heard[-1].incident.state == "resolved"
+
+
+async def test_a_chain_that_flaps_and_stays_open_is_told_as_it_stands(tmp_path: Path) -> None:
+    async with stage(tmp_path, route(flap={"changes": "4", "within": "2h"})) as house:
+        for _ in range(4):
+            await house.alert()
+            await house.passes(MINUTE)
+            await resolve(house)
+            await house.passes(11 * MINUTE)
+        await house.alert()
+        await house.passes(3 * HOUR)
+        assert occasions(house)[-2:] == ["flapping", "steadied"]
+        assert house.teams["team"].heard[-1].incident.state == "open"
+        await resolve(house)
+        await house.passes(MINUTE)
+        assert occasions(house)[-1] == "resolved"
+
+
+async def test_a_chain_that_comes_back_worse_says_so(tmp_path: Path) -> None:
+    async with stage(tmp_path, route(flap={"changes": "4", "within": "2h"})) as house:
+        for _ in range(4):
+            await house.alert(severity=WARNING)
+            await house.passes(MINUTE)
+            await resolve(house)
+            await house.passes(11 * MINUTE)
+        assert occasions(house)[-1] == "flapping"
+        heard = len(occasions(house))
+        for _ in range(2):
+            await house.alert(severity=CRITICAL)
+            await house.passes(MINUTE)
+            await resolve(house)
+            await house.passes(11 * MINUTE)
+        assert occasions(house)[heard:] == ["flapping"]
+        assert house.teams["team"].heard[-1].incident.severity == CRITICAL
+
+
+# --- small corners ------------------------------------------------------------------------------------
+
+
+async def test_who_is_being_told_when_a_silence_comes_hears_of_the_end(tmp_path: Path) -> None:
+    async with stage(tmp_path, route()) as house:
+        await house.alert()
+        claims = await house.claim("team")
+        await house.pipeline.silence(silence(house, HOUR, match={"title": "disk"}))
+        outlet = house.outlets["team"]
+        await house.pipeline.turn(outlet, [await house.pipeline.say(outlet, one) for one in claims], 0)
+        await resolve(house)
+        await house.passes(MINUTE)
+        assert occasions(house) == ["opened", "resolved"]
+
+
+async def test_what_could_not_be_told_when_a_silence_came_is_taken_back_then(tmp_path: Path) -> None:
+    async with stage(tmp_path, route()) as house:
+        house.teams["team"].answers.append(Retry("busy"))
+        await house.alert()
+        claims = await house.claim("team")
+        await house.pipeline.silence(silence(house, HOUR, match={"title": "disk"}))
+        outlet = house.outlets["team"]
+        await house.pipeline.turn(outlet, [await house.pipeline.say(outlet, one) for one in claims], 0)
+        await house.passes(HOUR - MINUTE)
+        assert occasions(house) == []
+        await house.passes(2 * MINUTE)
+        assert occasions(house) == ["opened"]
+
+
+async def test_a_silence_upon_what_is_over_arms_nothing(tmp_path: Path) -> None:
+    async with stage(tmp_path, route()) as house:
+        await house.alert()
+        await resolve(house)
+        with pytest.raises(Conflict, match="nothing to silence"):
+            await house.act("silence")
+        assert await house.store.read(lambda ledger: ledger.timers.next_due()) is None
+        assert await house.store.read(lambda ledger: ledger.quiet.silences(house.clock())) == []
+        assert (await house.incident()).muted_by == ""
+
+
+async def test_what_a_note_has_told_within_the_cooldown_is_not_told_twice(tmp_path: Path) -> None:
+    async with stage(tmp_path, route(cooldown="30m")) as house:
+        await house.alert()
+        await house.passes(MINUTE)
+        await resolve(house)
+        await house.passes(MINUTE)
+        await house.alert()
+        await house.passes(MINUTE)
+        await house.act("note", note="looking")
+        await house.passes(MINUTE)
+        heard = occasions(house)
+        await house.passes(HOUR)
+        assert occasions(house) == heard == ["opened", "resolved", "reopened"]
+
+
+# --- the words of a silence and of a note ---------------------------------------------------------------
+
+
+async def test_a_silence_is_shown_until_when_and_whose_it_is(tmp_path: Path) -> None:
+    async with stage(tmp_path, route(), team=Team(edits=True)) as house:
+        await house.alert()
+        await house.passes(SECOND)
+        await house.pipeline.silence(silence(house, 2 * HOUR, match={"title": "disk"}, reason="deploy", by="anna"))
+        await house.passes(SECOND)
+        last = house.teams["team"].heard[-1]
+        assert last.occasion == "muted"
+        assert dict(last.facts)["Muted"] == "silenced until 14:00 UTC by anna: deploy"
+
+
+async def test_a_silence_by_a_button_is_shown_until_when(tmp_path: Path) -> None:
+    async with stage(tmp_path, route(), team=Team(edits=True)) as house:
+        await house.alert()
+        await house.passes(SECOND)
+        await house.act("silence", by="kim")
+        await house.passes(SECOND)
+        assert dict(house.teams["team"].heard[-1].facts)["Muted"] == "silenced until 13:00 UTC by kim"
+
+
+async def test_a_note_leaves_the_title_that_stands(tmp_path: Path) -> None:
+    async with stage(tmp_path, route(), team=Team(edits=True)) as house:
+        await house.alert()
+        await house.passes(SECOND)
+        await house.act("note", note="looking")
+        await house.passes(SECOND)
+        last = house.teams["team"].heard[-1]
+        assert (last.title, last.standing) == ("NOTE: ERROR disk", "ERROR disk")
+
+
+async def test_who_took_it_on_is_told_although_a_silence_came_before_that_was_said(tmp_path: Path) -> None:
+    async with stage(tmp_path, route()) as house:
+        await house.alert()
+        await house.passes(SECOND)
+        await house.act("acknowledge")
+        await house.pipeline.silence(silence(house, HOUR, match={"title": "disk"}))
+        await house.passes(2 * HOUR)
+        assert occasions(house) == ["opened", "acknowledged"]

@@ -302,6 +302,18 @@ class TestTheProcess:
         assert '"event": "gateway stopped"' in gateway.log
         assert "Traceback" not in gateway.log
 
+    async def test_a_file_that_time_has_made_wrong_is_taken_with_a_warning(self, tmp_path: Path) -> None:
+        over = ROUTING + (
+            'calendars:\n  release: {time_zone: UTC, dates: [{from: "2026-01-04T00:00", to: "2026-01-05T12:00"}]}\n'
+        )
+        async with Gateway(tmp_path, over).running() as gateway:
+            await until(lambda: gateway.log.count('"event": "configuration outdated"') == 1)
+            gateway.config.write_text(over + "# saved again\n")
+            await until(lambda: gateway.log.count('"event": "configuration outdated"') == 2)
+            configuration = (await gateway.get("/readyz"))["configuration"]
+        assert configuration["refused"] is None
+        assert "calendars.release: never opens again: its dates are over; give it later ones" in gateway.log
+
     async def test_a_second_one_on_the_same_database_is_refused_in_a_sentence(self, tmp_path: Path) -> None:
         async with Gateway(tmp_path, ROUTING).running() as first:
             second = Gateway(tmp_path, ROUTING)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from gateway.contracts import Ledger
 from gateway.errors import StoreUnavailable
 from gateway.fields import Rate
 from gateway.model import GATEWAY, Alert, Message, Receipt, Ref, Rejected, Retry, Sent, Severity
+from gateway.pipeline import Turn
+from gateway.settling import Outlet, Said
 from gateway.telemetry import REGISTRY
 from gateway.workers import Crew, Lane
 from tests.stage import HOUR, MINUTE, YEAR, House, Team, stage, until
@@ -35,7 +38,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 async def lanes(house: House, *names: str) -> AsyncIterator[list[Lane]]:
     """These channels' lanes at work; drained at the end."""
     crew = Crew()
-    made = [Lane(house.pipeline, house.outlets[name]) for name in names]
+    made = [Lane(house.pipeline, replace(house.outlets[name], paces=house.teams[name].paces)) for name in names]
     for lane in made:
         crew.start(lane.outlet.name, lambda lane=lane: lane.serve(lambda: None))
     try:
@@ -53,6 +56,10 @@ async def alerts(house: House, many: int, **fields: Any) -> None:
 
 async def said(house: House, title: str = "disk") -> bool:
     return await house.state(title) == "said"
+
+
+async def settled(house: House) -> bool:
+    return await house.state("disk") in ("said", "failed")
 
 
 async def nothing_waits(house: House) -> bool:
@@ -241,6 +248,49 @@ class TestTroubles:
             await until(lambda: said(house))
         assert len(house.teams["team"].heard) == 1
 
+    @pytest.mark.parametrize("answer", [Sent(), Rejected("no")], ids=["no trouble", "a dead letter"])
+    async def test_deciding_is_woken_by_what_the_house_has_to_say_and_by_nothing_else(
+        self, house: House, answer: Receipt
+    ) -> None:
+        house.teams["team"].answers.append(answer)
+        await house.alert()
+        house.pipeline.arrived.clear()
+        async with lanes(house, "team"):
+            await until(lambda: settled(house))
+        assert house.pipeline.arrived.is_set() == isinstance(answer, Rejected)
+
+
+class TestGathering:
+    async def test_what_is_said_together_is_written_down_together(self, house: House) -> None:
+        held, house.teams["team"].width = Held(), 8
+        house.teams["team"].answers.extend([held] * 8)
+        await alerts(house, 8)
+        settlings: list[int] = []
+        turn = house.pipeline.turn
+
+        async def counted(outlet: Outlet, said: Sequence[Said], most: int, **more: Any) -> Turn:
+            settlings.extend([len(said)] * bool(said))
+            return await turn(outlet, said, most, **more)
+
+        house.pipeline.turn = counted  # type: ignore[method-assign]
+        async with lanes(house, "team"):
+            await until(lambda: held.now == 8)
+            held.go.set()
+            await until(lambda: sum(settlings) == 8)
+        assert settlings == [8]
+
+    async def test_who_hangs_keeps_nobody_from_being_written_down(self, house: House) -> None:
+        hang = Held()
+        house.teams["team"].answers.append(hang)
+        await house.alert("hangs")
+        async with lanes(house, "team") as (lane,):
+            await until(lambda: hang.now == 1)
+            await house.alert()
+            lane.wake()
+            await until(lambda: said(house))
+            assert hang.now == 1
+            hang.go.set()
+
 
 class Broken:
     """A store that refuses to write until it is mended."""
@@ -264,7 +314,7 @@ class Paused:
 
     def __init__(self, house: House) -> None:
         self._store = house.pipeline.store
-        self.read = self._store.read
+        self.read, self.tick, self.shared = self._store.read, self._store.tick, self._store.shared
         self.held, self.go = asyncio.Event(), asyncio.Event()
         house.pipeline.store = self  # type: ignore[assignment]
 
@@ -326,7 +376,7 @@ class TestDraining:
         store = house.pipeline.store
 
         class Stuck:
-            read = store.read
+            read, tick, shared = store.read, store.tick, store.shared
 
             async def write(self, work: Any) -> Any:
                 stuck.set()

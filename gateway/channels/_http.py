@@ -7,49 +7,41 @@ and the whole call, a dripping answer included, has one deadline.
 from __future__ import annotations
 
 import asyncio
+import base64
 import email.utils
-import http.cookiejar
 import json as jsonlib
 import re
-import ssl
+import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import httpx2
 
+from gateway.channels._network import (
+    Answer,
+    BrokenError,
+    Internet,
+    Network,
+    NothingSentError,
+    Place,
+    Request,
+    Substitute,
+    UnusableError,
+    place,
+)
 from gateway.model import Json, Millis, Receipt, Rejected, Retry, Sent, Unknown
+
+__all__ = ["LONGEST_WAIT", "MOST_OF_AN_ANSWER", "Answer", "Wire", "judge", "retry_after"]
 
 MOST_OF_AN_ANSWER = 64 * 1024
 LONGEST_WAIT: Millis = 3_600_000
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the vendor said. Header names are lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def text(self) -> str:
-        return self.body.decode("utf-8", "replace")
-
-    @property
-    def json(self) -> Json:
-        """The decoded body; None where it is no JSON. Half a surrogate pair is a question mark: it fits into no
-        address and no request, and what a vendor names is put into both."""
-        try:
-            found = jsonlib.loads(self.body)
-            return jsonlib.loads(jsonlib.dumps(found, ensure_ascii=False).encode("utf-8", "replace"))
-        except (ValueError, RecursionError):
-            return None
+_HEADERS = re.compile(r"[\t\x20-\x7e]*")
 
 
 class Wire:
-    """A small pool of connections to one vendor, opened at the first call. An answer is cut at `most` bytes."""
+    """A small pool of connections to one vendor, opened at the first call. An answer is cut at `most` bytes.
+
+    `transport`: what stands in the place of the network."""
 
     def __init__(
         self,
@@ -62,12 +54,10 @@ class Wire:
         most: int = MOST_OF_AN_ANSWER,
     ) -> None:
         self._seconds = timeout / 1000
-        self._width = width
-        self._transport = transport
+        self._network: Network = Internet(self._seconds, width) if transport is None else Substitute(transport)
         self._headers = {"user-agent": "Tocsin", "accept-encoding": "identity", **(headers or {})}
         self._auth = auth
         self._most = most
-        self._client: httpx2.AsyncClient | None = None
 
     async def call(
         self,
@@ -83,52 +73,38 @@ class Wire:
 
         Retry: nothing was sent. Unknown: it went out, or may have."""
         try:
+            request = self._request(method, place(url), _body(json, form, content), headers)
             async with asyncio.timeout(self._seconds):
-                async with self._connected().stream(
-                    method, url, json=json, data=form, content=content, headers=headers
-                ) as response:
-                    body = bytearray()
-                    async for piece in response.aiter_bytes():
-                        body += piece
-                        if len(body) >= self._most:
-                            break
-                    return Answer(
-                        response.status_code,
-                        {name.lower(): value for name, value in response.headers.items()},
-                        bytes(body[: self._most]),
-                    )
-        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
-            return Retry(f"could not connect ({type(error).__name__})")
-        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, UnicodeEncodeError) as error:
+                return await self._network.exchange(request, self._most)
+        except NothingSentError as error:
+            return Retry(f"could not connect ({error})")
+        except UnusableError as error:
+            return Rejected(f"the address or a header is not usable ({error})")
+        except UnicodeEncodeError as error:
             return Rejected(f"the address or a header is not usable ({type(error).__name__})")
         except TimeoutError:
             return Unknown(f"no whole answer within {self._seconds:g} s")
-        except httpx2.HTTPError as error:
-            return Unknown(f"the connection broke before the answer ({type(error).__name__})")
+        except BrokenError as error:
+            return Unknown(f"the connection broke before the answer ({error})")
 
     async def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        await self._network.close()
 
-    def _connected(self) -> httpx2.AsyncClient:
-        if self._client is None:
-            self._client = httpx2.AsyncClient(
-                verify=_tls(),
-                transport=self._transport,
-                # A place in the pool is waited for less long than the whole: then nothing was sent, and it shows.
-                timeout=httpx2.Timeout(self._seconds, connect=min(self._seconds, 5.0), pool=self._seconds * 0.9),
-                limits=httpx2.Limits(
-                    max_connections=self._width, max_keepalive_connections=self._width, keepalive_expiry=30.0
-                ),
-                follow_redirects=False,
-                trust_env=False,
-                headers=self._headers,
-                auth=self._auth,
-                # Calls have nothing to do with one another, and cookies would add up in every one of them.
-                cookies=http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[])),
-            )
-        return self._client
+    def _request(
+        self,
+        method: str,
+        where: Place,
+        body: tuple[bytes | None, Mapping[str, str]],
+        headers: Mapping[str, str] | None,
+    ) -> Request:
+        content, kind = body
+        every = {**self._headers, **kind, **(headers or {})}
+        login = self._auth or where.login
+        if login is not None:
+            every["authorization"] = "Basic " + base64.b64encode(":".join(login).encode()).decode()
+        if not _HEADERS.fullmatch("".join(every.values())):
+            raise UnusableError("LocalProtocolError")
+        return Request(method, where.url, every, content)
 
 
 def judge(answer: Answer, reason: str = "") -> Receipt:
@@ -163,7 +139,12 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> Millis 
     return min(round(wait * 1000), LONGEST_WAIT)
 
 
-@cache
-def _tls() -> ssl.SSLContext:
-    # Making one takes about 20 ms: shared by every channel.
-    return httpx2.create_ssl_context(trust_env=False)
+def _body(json: Json, form: Mapping[str, Any] | None, content: bytes | None) -> tuple[bytes | None, dict[str, str]]:
+    """The bytes to send, and the header that says what they are. Raises UnicodeEncodeError for half a character."""
+    if json is not None:
+        text = jsonlib.dumps(json, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return text.encode(), {"content-type": "application/json"}
+    if form is not None:
+        text = urllib.parse.urlencode(form, doseq=True)
+        return text.encode(), {"content-type": "application/x-www-form-urlencoded"}
+    return content, {}

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from gateway.fields import Settings
 from gateway.model import Message, Millis
+from gateway.rules.phrases import PHRASES
 
 Value: TypeAlias = str | float | bool | datetime | date | None
 """What a field says. A datetime carries the channel's time zone; a date stands for the whole day."""
@@ -109,7 +110,7 @@ def _number(number: float | None) -> float | None:
 
 
 def _title(message: Message) -> str:
-    return message.title if message.custom_title is None else message.custom_title
+    return (message.standing or message.title) if message.custom_title is None else message.custom_title
 
 
 def _body(message: Message) -> str:
@@ -117,6 +118,14 @@ def _body(message: Message) -> str:
 
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def _muted(message: Message) -> str | None:
+    """Why nobody hears of it, in the channel's language: the fact that says so stands behind the sender's own."""
+    label = PHRASES[message.language].muted
+    said = [value for name, value in message.facts if name == label] if message.incident.muted_by else []
+    return said[-1] if said else None
+
 
 _FIELDS: Mapping[str, _Read] = {
     "id": lambda m, _: m.incident.id,
@@ -139,7 +148,7 @@ _FIELDS: Mapping[str, _Read] = {
     "value": lambda m, _: _number(m.incident.value),
     "assigned_to": lambda m, _: m.incident.assigned_to or None,
     "acknowledged_by": lambda m, _: m.incident.acknowledged_by or None,
-    "muted_by": lambda m, _: m.incident.muted_by or None,
+    "muted_by": lambda m, _: _muted(m),
     "unrouted": lambda m, _: m.incident.unrouted,
     "previous": lambda m, _: m.incident.previous or None,
     "labels": lambda m, _: ", ".join(f"{k}={v}" for k, v in m.incident.labels.items()) or None,

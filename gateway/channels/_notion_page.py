@@ -99,7 +99,7 @@ def _composed(
 
 
 def _headline(message: Message) -> str:
-    return message.custom_title or message.title or message.incident.title
+    return message.custom_title or message.standing or message.title or message.incident.title
 
 
 def _property(name: str, about: Mapping[str, Json]) -> Property:

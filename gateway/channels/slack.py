@@ -196,7 +196,9 @@ class Bot:
         return self._team
 
     def _whole(self, message: Message) -> Mapping[str, Json]:
-        return blocks.whole(message, answered=self.listens)
+        """The message at the root stays: it shows how things stand, and its thread what only passes."""
+        root = dataclasses.replace(message, title=message.standing or message.title)
+        return blocks.whole(root, answered=self.listens)
 
     async def _post(self, message: Message) -> Receipt:
         posted = await self._say("chat.postMessage", {"channel": self._channel, **self._whole(message), **_QUIET})

@@ -155,9 +155,11 @@ class Telegram:
         await self._wire.close()
 
     def _whole(self, message: Message) -> dict[str, Json]:
-        """The text, and its buttons where they can be answered; none on an edit takes away those that stand."""
+        """The text, and its buttons where they can be answered; none on an edit takes away those that stand. What only
+        passes is said by the reply."""
         buttons = hearing.keyboard(message.actions, message.incident.id) if self._password else {}
-        return {"text": words.whole(message), **buttons}
+        root = dataclasses.replace(message, title=message.standing or message.title)
+        return {"text": words.whole(root), **buttons}
 
     async def _post(self, message: Message) -> Receipt:
         body = {**self._whole(message), **self._topic, **_silence(message)}

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from gateway.cli.common import by_option
 from gateway.cli.remote import Gateway, actor, quoted
 
-F = TypeVar("F", bound=Callable[..., Any])
+
+def _act_on_one(command: Callable[..., None]) -> click.Command:
+    """A command about one incident, by whoever acts and with a word on it."""
+    noted = click.option("--note", "words", help="A word on it, for whoever reads its story.")(command)
+    return click.command()(click.argument("id_", metavar="ID")(by_option("acts")(noted)))
 
 
-def _signed(command: F) -> F:
-    """The options that every act has."""
-    by = click.option("--by", help="Who acts; without it $TOCSIN_USER, or your login name.")
-    return by(click.option("--note", "words", help="A word on it, for whoever reads its story.")(command))
-
-
-@click.command()
-@click.argument("id_", metavar="ID")
-@_signed
+@_act_on_one
 def ack(id_: str, by: str | None, words: str | None) -> None:
     """Acknowledge an incident (by id or number): nobody else need be woken.
 
@@ -31,9 +28,7 @@ def ack(id_: str, by: str | None, words: str | None) -> None:
     _act(id_, "acknowledge", by, words)
 
 
-@click.command()
-@click.argument("id_", metavar="ID")
-@_signed
+@_act_on_one
 def resolve(id_: str, by: str | None, words: str | None) -> None:
     """Say that an incident is over. Whoever heard of it hears of this.
 
@@ -44,9 +39,7 @@ def resolve(id_: str, by: str | None, words: str | None) -> None:
     _act(id_, "resolve", by, words)
 
 
-@click.command()
-@click.argument("id_", metavar="ID")
-@_signed
+@_act_on_one
 def reopen(id_: str, by: str | None, words: str | None) -> None:
     """Say that an incident is not over, or needs somebody again.
 
@@ -60,7 +53,7 @@ def reopen(id_: str, by: str | None, words: str | None) -> None:
 @click.command()
 @click.argument("id_", metavar="ID")
 @click.argument("text")
-@click.option("--by", help="Who writes; without it $TOCSIN_USER, or your login name.")
+@by_option("writes")
 def note(id_: str, text: str, by: str | None) -> None:
     """Write TEXT into an incident's story.
 
@@ -71,10 +64,8 @@ def note(id_: str, text: str, by: str | None) -> None:
     _act(id_, "note", by, text)
 
 
-@click.command()
-@click.argument("id_", metavar="ID")
+@_act_on_one
 @click.argument("person")
-@_signed
 def assign(id_: str, person: str, by: str | None, words: str | None) -> None:
     """Give an incident to a PERSON of routing.yaml.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import Any
 import click
 
 from gateway.cli import remote
+from gateway.cli.common import document, json_option
 from gateway.cli.serve import environment
 from gateway.cli.story import hold_line, route_line, story
 from gateway.errors import BadConfiguration, Problem, TocsinError
@@ -29,10 +29,9 @@ def check(file: str | None) -> None:
     from gateway.clock import now_ms
     from gateway.config import summary
 
-    now = now_ms()
     path = file or os.environ.get("TOCSIN_CONFIG") or "routing.yaml"
-    configuration = _load(path, now)
-    told = summary(configuration, now)
+    configuration = _load(path, now_ms())
+    told = summary(configuration)
     if configuration.tests:
         from gateway import rehearsing
         from gateway.telemetry import hush
@@ -49,7 +48,7 @@ def check(file: str | None) -> None:
 @click.option("--source", help="The source that the body would come to; without it, a generic alert is read.")
 @click.option("--header", "headers", multiple=True, help="A request header, such as 'X-GitHub-Event: push'.")
 @click.option("--at", help="Ask about another hour (RFC 3339).")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.argument("what", default="-")
 def explain(
     config: str, source: str | None, headers: tuple[str, ...], at: str | None, as_json: bool, what: str
@@ -68,7 +67,7 @@ def explain(
         return
     body = sys.stdin.buffer.read() if what == "-" else _read(Path(what))
     shape = _explained(config, body, source, headers, at)
-    click.echo(json.dumps(shape, ensure_ascii=False, indent=2) if as_json else "\n\n".join(_paragraphs(shape)))
+    document(shape) if as_json else click.echo("\n\n".join(_paragraphs(shape)))
 
 
 def _explained(config: str, body: bytes, source: str | None, headers: tuple[str, ...], at: str | None) -> Any:
@@ -137,4 +136,4 @@ def _paragraphs(shape: Any) -> list[str]:
 
 def _tell_story(name: str, *, as_json: bool) -> None:
     incident = remote.Gateway().get(f"/api/v1/incidents/{remote.quoted(name)}")
-    click.echo(json.dumps(incident, ensure_ascii=False, indent=2) if as_json else "\n".join(story(incident)))
+    document(incident) if as_json else click.echo("\n".join(story(incident)))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any
 
 import click
 
-from gateway.cli.remote import Gateway, quoted, table
+from gateway.cli.common import json_option, limit_option, listing, minute
+from gateway.cli.remote import Gateway, quoted
 from gateway.errors import TocsinError
 
 
@@ -47,8 +47,8 @@ def send(labels: tuple[str, ...], fields: tuple[str, ...], resolve: bool, **plai
 )
 @click.option("--severity", help="info, warning, error, critical, emergency; a comma list.")
 @click.option("--source", help="Only of this source.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 200))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@limit_option
+@json_option
 def incidents(state: str, severity: str | None, source: str | None, limit: int, as_json: bool) -> None:
     """List the living problems, newest first.
 
@@ -59,31 +59,27 @@ def incidents(state: str, severity: str | None, source: str | None, limit: int, 
     asked = {"state": state, "limit": str(limit)}
     asked |= {name: value for name, value in (("severity", severity), ("source", source)) if value}
     found = Gateway().get("/api/v1/incidents", asked)
-    if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
-        return
-    table(
-        [
-            [
-                f"#{one['number']}",
-                one["severity"],
-                one["state"] + (" (unrouted)" if one["unrouted"] else "") + (" (muted)" if one["muted_by"] else ""),
-                one["opened_at"][:16].replace("T", " "),
-                one["source"],
-                one["service"],
-                one["title"],
-            ]
-            for one in found["items"]
-        ],
+    listing(
+        found,
         ["NUMBER", "SEVERITY", "STATE", "OPENED (UTC)", "SOURCE", "SERVICE", "TITLE"],
+        lambda one: [
+            f"#{one['number']}",
+            one["severity"],
+            one["state"] + (" (unrouted)" if one["unrouted"] else "") + (" (muted)" if one["muted_by"] else ""),
+            minute(one["opened_at"]),
+            one["source"],
+            one["service"],
+            one["title"],
+        ],
+        as_json=as_json,
     )
 
 
 @click.command()
 @click.option("--state", help="waiting, done, unreadable; a comma list.")
 @click.option("--source", help="Only of this source.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 200))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@limit_option
+@json_option
 def events(state: str | None, source: str | None, limit: int, as_json: bool) -> None:
     """List what came in, newest first.
 
@@ -93,21 +89,17 @@ def events(state: str | None, source: str | None, limit: int, as_json: bool) -> 
     """
     asked = {"limit": str(limit)} | {name: value for name, value in (("state", state), ("source", source)) if value}
     found = Gateway().get("/api/v1/events", asked)
-    if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
-        return
-    table(
-        [
-            [
-                one["id"],
-                one["received_at"][:19].replace("T", " "),
-                one["source"],
-                one["state"],
-                one["reason"] or "; ".join(f"{a['status']} {a['severity']}: {a['title']}" for a in one["alerts"]),
-            ]
-            for one in found["items"]
-        ],
+    listing(
+        found,
         ["ID", "RECEIVED (UTC)", "SOURCE", "STATE", "WHAT"],
+        lambda one: [
+            one["id"],
+            one["received_at"][:19].replace("T", " "),
+            one["source"],
+            one["state"],
+            one["reason"] or "; ".join(f"{a['status']} {a['severity']}: {a['title']}" for a in one["alerts"]),
+        ],
+        as_json=as_json,
     )
 
 
@@ -129,8 +121,8 @@ def replay(force: bool, ids: tuple[str, ...]) -> None:
 @click.command()
 @click.option("--state", help="waiting, said, failed (the dead letters); a comma list.")
 @click.option("--channel", help="Only of this channel.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 200))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@limit_option
+@json_option
 def deliveries(state: str | None, channel: str | None, limit: int, as_json: bool) -> None:
     """List what was promised to whom, newest first.
 
@@ -140,15 +132,11 @@ def deliveries(state: str | None, channel: str | None, limit: int, as_json: bool
     """
     asked = {"limit": str(limit)} | {name: value for name, value in (("state", state), ("channel", channel)) if value}
     found = Gateway().get("/api/v1/deliveries", asked)
-    if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
-        return
-    table(
-        [
-            [one["id"], one["channel"], one["state"], str(one["attempts"]), one["due_at"] or "", one["reason"]]
-            for one in found["items"]
-        ],
+    listing(
+        found,
         ["ID", "CHANNEL", "STATE", "ATTEMPTS", "DUE", "REASON"],
+        lambda one: [one["id"], one["channel"], one["state"], str(one["attempts"]), one["due_at"] or "", one["reason"]],
+        as_json=as_json,
     )
 
 
@@ -165,7 +153,7 @@ def redeliver(ids: tuple[str, ...]) -> None:
 
 
 @click.group(invoke_without_command=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.pass_context
 def channels(context: click.Context, as_json: bool) -> None:
     """List the channels, or test one.
@@ -177,21 +165,17 @@ def channels(context: click.Context, as_json: bool) -> None:
     if context.invoked_subcommand is not None:
         return
     found = Gateway().get("/api/v1/channels")
-    if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
-        return
-    table(
-        [
-            [
-                one["name"],
-                one["kind"] or "",
-                one["state"] + (f": {', '.join(one['waits_for'])} not set" if one["state"] == "asleep" else ""),
-                str(one.get("waiting", "")),
-                str(one.get("failed", "")),
-            ]
-            for one in found["items"]
-        ],
+    listing(
+        found,
         ["NAME", "KIND", "STATE", "WAITING", "FAILED"],
+        lambda one: [
+            one["name"],
+            one["kind"] or "",
+            one["state"] + (f": {', '.join(one['waits_for'])} not set" if one["state"] == "asleep" else ""),
+            str(one.get("waiting", "")),
+            str(one.get("failed", "")),
+        ],
+        as_json=as_json,
     )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import click
 
-from gateway.cli.remote import Gateway, actor, address, quoted, table
+from gateway.cli.common import by_option, document, json_option, listing, minute
+from gateway.cli.remote import Gateway, actor, address, quoted
 
 _COLUMNS = 80
 
@@ -18,7 +18,7 @@ _COLUMNS = 80
 @click.option("--at", help="Ask about another hour: 2026-12-24T18:00, 'monday 09:00', 18:00, +2h.")
 @click.option("--weeks", default=4, show_default=True, type=click.IntRange(1, 52), help="How far to look ahead.")
 @click.option("--ics", is_flag=True, help="Print the addresses of the calendars, to subscribe to.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def oncall(at: str | None, weeks: int, ics: bool, as_json: bool) -> None:
     """Tell who is on call in each rotation, and when it is handed on, by the rotation's own clock.
 
@@ -28,7 +28,7 @@ def oncall(at: str | None, weeks: int, ics: bool, as_json: bool) -> None:
     """
     found = Gateway().get("/api/v1/oncall", {"weeks": str(weeks)} | ({"at": at} if at is not None else {}))
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        document(found)
     elif ics:
         for item in found["items"]:
             click.echo(f"{item['rotation']}: {address()}{item['ics']}")
@@ -55,21 +55,25 @@ def override() -> None:
 )
 @click.option("--to", "end", required=True, help="Until when, seen from then: 18:00, +8h, 'monday 09:00'.")
 @click.option("--for", "instead_of", help="Only in this person's turns.")
-@click.option("--by", help="Who asks for it; without it $TOCSIN_USER, or your login name.")
-def add(rotation: str, member: str, begin: str, end: str, instead_of: str | None, by: str | None) -> None:
+@click.option("--reason", help="Why, for whoever wonders.")
+@by_option("asks for it")
+def add(
+    rotation: str, *, member: str, begin: str, end: str, instead_of: str | None, reason: str | None, by: str | None
+) -> None:
     """Put a member on call in ROTATION, whoever's turn it is.
 
     \b
     Example:
-      tocsin override add primary --member lee --from now --to 'monday 09:00' --for kim
+      tocsin override add primary --member lee --from now --to 'monday 09:00' --for kim --reason ill
     """
-    body = {"rotation": rotation, "member": member, "from": begin, "to": end, "for": instead_of, "by": actor(by)}
+    when = {"from": begin, "to": end}
+    body = {"rotation": rotation, "member": member, **when, "for": instead_of, "reason": reason, "by": actor(by)}
     made = Gateway().post("/api/v1/overrides", body)
     click.echo(f"{made['id']}: {_sentence(made)}")
 
 
 @override.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def list_(as_json: bool) -> None:
     """List the overrides that are not over; those of routing.yaml stand there.
 
@@ -78,18 +82,14 @@ def list_(as_json: bool) -> None:
       tocsin override list --json
     """
     found = Gateway().get("/api/v1/overrides")
-    if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
-        return
-    table(
-        [
-            [
-                *(one["id"], one["rotation"], one["member"], one["for"] or "anybody"),
-                *(_minute(one["from"]), _minute(one["to"]), one["by"]),
-            ]
-            for one in found["items"]
+    listing(
+        found,
+        ["ID", "ROTATION", "MEMBER", "FOR", "FROM (UTC)", "TO (UTC)", "BY", "REASON"],
+        lambda one: [
+            *(one["id"], one["rotation"], one["member"], one["for"] or "anybody"),
+            *(minute(one["from"]), minute(one["to"]), one["by"], one["reason"]),
         ],
-        ["ID", "ROTATION", "MEMBER", "FOR", "FROM (UTC)", "TO (UTC)", "BY"],
+        as_json=as_json,
     )
 
 
@@ -140,10 +140,6 @@ def _local(time: str, zone: ZoneInfo) -> str:
 def _sentence(made: Any) -> str:
     instead = f" for {made['for']}" if made["for"] else ""
     return (
-        f"{made['member']} is on call in {made['rotation']}{instead} from {_minute(made['from'])}"
-        f" to {_minute(made['to'])} UTC"
+        f"{made['member']} is on call in {made['rotation']}{instead} from {minute(made['from'])}"
+        f" to {minute(made['to'])} UTC"
     )
-
-
-def _minute(time: str) -> str:
-    return time[:16].replace("T", " ")

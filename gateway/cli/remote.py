@@ -7,8 +7,6 @@ import os
 from typing import Any
 from urllib.parse import quote
 
-import click
-
 from gateway.cli.serve import environment
 from gateway.errors import TocsinError
 
@@ -72,17 +70,6 @@ class Gateway:
         if answer.is_success and said is not None:
             return said
         raise TocsinError(_sentence(answer.status_code, said))
-
-
-def table(rows: list[list[str]], heads: list[str]) -> None:
-    """Columns as wide as they must be; the last one runs on."""
-    if not rows:
-        click.echo("none")
-        return
-    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
-    for number, row in enumerate([heads, *rows]):
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        click.echo(click.style(line, bold=True) if number == 0 else line)
 
 
 def _admin() -> dict[str, str]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from gateway.cli.remote import Gateway, actor, quoted, table
+from gateway.cli.common import by_option, json_option, listing, minute
+from gateway.cli.remote import Gateway, actor, quoted
 
 
 @click.group()
@@ -31,7 +32,7 @@ def silence() -> None:
 @click.option("--for", "lasts", help="For how long, such as 2h.")
 @click.option("--until", help="Until when: 2026-12-24T18:00:00Z, or 'mon 09:00' in UTC.")
 @click.option("--reason", required=True, help="Why, for whoever wonders.")
-@click.option("--by", help="Who asks for it; without it $TOCSIN_USER, or your login name.")
+@by_option("asks for it")
 def add(matches: tuple[str, ...], lasts: str | None, until: str | None, reason: str, by: str | None) -> None:
     """Let nobody hear of what matches, --for a time or --until one. It is kept all the same.
 
@@ -44,11 +45,11 @@ def add(matches: tuple[str, ...], lasts: str | None, until: str | None, reason: 
     end = {"for": lasts} if lasts is not None else {"until": until}
     body = {"match": _match(matches), "reason": reason, "by": actor(by), **end}
     made = Gateway().post("/api/v1/silences", body)
-    click.echo(f"{made['id']}: {_shown(made)} is silenced until {_minute(made['until'])} UTC")
+    click.echo(f"{made['id']}: {_shown(made)} is silenced until {minute(made['until'])} UTC")
 
 
 @silence.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def list_(as_json: bool) -> None:
     """List the silences in force, the first to end first.
 
@@ -57,12 +58,11 @@ def list_(as_json: bool) -> None:
       tocsin silence list --json
     """
     found = Gateway().get("/api/v1/silences")
-    if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
-        return
-    table(
-        [[one["id"], _minute(one["until"]), one["by"], _shown(one), one["reason"]] for one in found["items"]],
+    listing(
+        found,
         ["ID", "UNTIL (UTC)", "BY", "MATCH", "REASON"],
+        lambda one: [one["id"], minute(one["until"]), one["by"], _shown(one), one["reason"]],
+        as_json=as_json,
     )
 
 
@@ -97,7 +97,3 @@ def _shown(silence: Any) -> str:
         f"{name}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
         for name, value in silence["match"].items()
     )
-
-
-def _minute(time: str) -> str:
-    return time[:16].replace("T", " ")

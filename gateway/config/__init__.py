@@ -18,6 +18,7 @@ from gateway import plugins
 from gateway.config import files
 from gateway.config.blocks import listed
 from gateway.config.configuration import Configuration
+from gateway.config.coverage import aged
 from gateway.config.entries import ChannelEntry, Entries, Source, read_channels, read_sources
 from gateway.config.files import Contents
 from gateway.config.outline import summary
@@ -31,12 +32,12 @@ from gateway.rules import documents, variables
 from gateway.rules.documents import Value
 from gateway.rules.expectations import ExpectationSettings
 from gateway.rules.lifecycle import REOPEN_WITHIN
+from gateway.rules.retention import RetentionSettings
 
-__all__ = ["ChannelEntry", "Configuration", "Plugs", "Refused", "Source", "load", "summary"]
+__all__ = ["ChannelEntry", "Configuration", "Plugs", "Refused", "Source", "load", "outdated", "summary"]
 
 _HASH_DIGITS: Final = 12
-_UNBUILT: Final = frozenset({"retention"})
-_OWN: Final = ("public_url", "trusted_proxies", "reopen_within")
+_OWN: Final = ("public_url", "trusted_proxies", "reopen_within", "retention")
 
 
 class Refused(BadConfiguration):
@@ -60,7 +61,8 @@ def load(
     path: Path, environ: Mapping[str, str], plugs: Plugs | None = None, now: Millis | None = None
 ) -> Configuration:
     """Read the file and those that its `${file:…}` name. Without `plugs`, with those that are installed. With `now`,
-    holidays of the year to come that leave nobody on call are problems, too; a gateway that starts asks without.
+    what only the hour makes wrong is a problem, too: a calendar whose dates are over, a holiday of the year to come
+    that leaves nobody on call. A gateway asks without, and warns of it: see `outdated`.
 
     Raises Refused, a BadConfiguration, with the problems sorted by line: all, or the first 100 and how many more."""
     plugs = plugs or Plugs(plugins.adapters(), plugins.channel_kinds())
@@ -74,6 +76,13 @@ def load(
         return _compose(filled.value, plugs, findings, contents, now)
     except BadConfiguration as refusal:
         raise Refused(refusal, contents) from None
+
+
+def outdated(configuration: Configuration, now: Millis) -> list[str]:
+    """What has become wrong with a good file, or soon will: `path: what is wrong; what to do`, as `load` with `now`
+    refuses it. Looks a year ahead: with many rotations call it in a thread."""
+    routing = configuration.routing
+    return [f"{documents.dotted(place)}: {what}" for place, what in aged(routing.rotations, routing.calendars, now)]
 
 
 class _House(Settings):
@@ -94,6 +103,7 @@ class _House(Settings):
     public_url: HttpUrl = ""
     trusted_proxies: tuple[Network, ...] = ()
     reopen_within: Duration = REOPEN_WITHIN
+    retention: RetentionSettings = RetentionSettings()
 
 
 def _read(path: Path, contents: dict[Path, str]) -> bytes:
@@ -130,6 +140,7 @@ def _compose(
         trusted_proxies=house.trusted_proxies,
         reopen_within=house.reopen_within,
         contents=MappingProxyType(contents),
+        retention=house.retention,
         tests=tests,
     )
 
@@ -141,5 +152,5 @@ def _house(top: Mapping[str, Value], findings: Findings) -> _House | None:
         # A block of which nothing is left but its key is not there: its entries are commented out.
         return _House.model_validate({key: value for key, value in top.items() if value is not None})
     except ValidationError as error:
-        findings.add_refusal((), error, _House, unbuilt=_UNBUILT)
+        findings.add_refusal((), error, _House)
         return None

@@ -11,6 +11,7 @@ from gateway.config.files import Contents
 from gateway.fields import Network
 from gateway.model import Millis
 from gateway.rules.expectations import ExpectationSettings
+from gateway.rules.retention import RetentionSettings
 from gateway.rules.routing import Routing
 
 
@@ -32,6 +33,7 @@ class Configuration:
     trusted_proxies: tuple[Network, ...]
     reopen_within: Millis
     contents: Contents
+    retention: RetentionSettings
     tests: tuple[ExpectationSettings, ...] = ()
 
     @property

@@ -1,7 +1,8 @@
-"""Rotations with hours at which nobody is on call.
+"""What the calendar makes of a file: rotations with hours at which nobody is on call, and calendars that are over.
 
 A file is good or not by what stands in it: a gateway that starts again must not stumble over its own file because
-a holiday came near. So only the week is looked at, in each season; `tocsin check` looks at the year to come as well.
+a holiday came near, or a date has passed. So only the week is looked at, in each season; `tocsin check` knows the hour
+and refuses the rest as well, and a gateway warns of it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from gateway.model import Millis
-from gateway.rules.calendars import CalendarSettings, instant
+from gateway.rules.calendars import CalendarSettings, instant, is_over
 from gateway.rules.documents import Place
 from gateway.rules.rotations import RotationSettings
 from gateway.rules.shifts import Gap, gaps
@@ -23,8 +24,18 @@ _MONDAYS: Final = (dt.datetime(2026, 1, 5), dt.datetime(2026, 7, 6))  # noqa: DT
 _WEEKS: Final[Millis] = 15 * _DAY
 
 
+def aged(
+    rotations: Mapping[str, RotationSettings], calendars: Mapping[str, CalendarSettings], now: Millis
+) -> Iterator[tuple[Place, str]]:
+    """What is wrong with a file only because of the hour."""
+    for name, calendar in calendars.items():
+        if is_over(calendar, now):
+            yield ("calendars", name), "never opens again: its dates are over; give it later ones, or remove it"
+    yield from uncovered(rotations, calendars, now)
+
+
 def uncovered(
-    rotations: Mapping[str, RotationSettings], calendars: Mapping[str, CalendarSettings], now: Millis | None
+    rotations: Mapping[str, RotationSettings], calendars: Mapping[str, CalendarSettings], now: Millis | None = None
 ) -> Iterator[tuple[Place, str]]:
     """The rotations that leave somebody waiting, each with its first gap: from `now` on, where it is known, or in
     the week as it always is."""

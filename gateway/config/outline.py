@@ -7,16 +7,13 @@ from typing import Final
 
 from gateway.config.configuration import Configuration
 from gateway.config.entries import ChannelEntry
-from gateway.model import Millis
-from gateway.rules.calendars import is_open, next_boundary
 
 # What a channel needs of its settings before it can ask for an answer; '' for nothing.
 _ANSWERS: Final = {"slack": "signing_secret", "telegram": "secret_token", "twilio": "", "email": ""}
 
 
-def summary(configuration: Configuration, now: Millis | None = None) -> str:
-    """One line with the counts, then one for each thing that a person should know. With `now`, calendars that are
-    over are among them."""
+def summary(configuration: Configuration) -> str:
+    """One line with the counts, then one for each thing that a person should know."""
     routing = configuration.routing
     counts = [
         _count(len(configuration.sources), "source"),
@@ -33,7 +30,7 @@ def summary(configuration: Configuration, now: Millis | None = None) -> str:
         if block
     ]
     head = f"{', '.join(counts)}; configuration {configuration.hash}"
-    return "\n".join([head, *_asleep(configuration), *_left_out(configuration), *_over(configuration, now)])
+    return "\n".join([head, *_asleep(configuration), *_left_out(configuration)])
 
 
 def _asleep(configuration: Configuration) -> Iterator[str]:
@@ -57,12 +54,6 @@ def _left_out(configuration: Configuration) -> Iterator[str]:
 def _could_ask(entry: ChannelEntry) -> bool:
     needs = _ANSWERS.get(entry.settings.kind)
     return needs is not None and (not needs or bool(getattr(entry.settings, needs, None)))
-
-
-def _over(configuration: Configuration, now: Millis | None) -> Iterator[str]:
-    for name, calendar in configuration.routing.calendars.items():
-        if now is not None and not is_open(calendar, now) and next_boundary(calendar, now) is None:
-            yield f"calendar {name} never opens again: its dates are over"
 
 
 def _count(number: int, one: str, many: str = "") -> str:

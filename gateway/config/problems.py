@@ -24,7 +24,6 @@ LONGEST_NAME: Final = 64
 
 MOST_PROBLEMS: Final = 100
 
-NOT_YET: Final = "not supported by this version; remove it"
 OR_DEFAULT: Final = ", or write a default: ${NAME:-…}"
 
 _Said: TypeAlias = Mapping[str, Any]
@@ -103,7 +102,6 @@ class Findings:
         error: ValidationError,
         model: type[BaseModel],
         *,
-        unbuilt: Collection[str] = (),
         asleep: bool = False,
     ) -> None:
         """Every fault of the block at `place`; of a sleeping block only the keys that nobody knows.
@@ -119,7 +117,7 @@ class Findings:
                 continue
             said.add(where)
             if fault["type"] == "extra_forbidden":
-                self.add(where, _unknown_key(fault["loc"], model, unbuilt))
+                self.add(where, _unknown_key(fault["loc"], model))
             else:
                 self.add(where, self._sentence(where, fault))
 
@@ -154,10 +152,8 @@ def _set_it(gap: Gap) -> str:
     return "put it there" if gap.name.startswith("file:") else "set it"
 
 
-def _unknown_key(loc: tuple[str | int, ...], model: type[BaseModel], unbuilt: Collection[str]) -> str:
+def _unknown_key(loc: tuple[str | int, ...], model: type[BaseModel]) -> str:
     key = str(loc[-1])
-    if len(loc) == 1 and key in unbuilt:
-        return NOT_YET
     known = sorted({name for at in _models_at(model, loc[:-1]) for name in _keys(at)})
     if re.search(r"[^\w -]", key):
         return "unknown key; put a space after each ':', and texts with ${…} inside { } in quotes"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from gateway.config.blocks import listed, named
-from gateway.config.coverage import uncovered
+from gateway.config.coverage import aged, uncovered
 from gateway.config.problems import OR_DEFAULT, Findings
 from gateway.fields import Settings, Texts
 from gateway.model import Millis
@@ -54,7 +54,8 @@ def read_routing(top: Mapping[str, Value], around: Around, findings: Findings) -
     )
     for place, what in wrong_names(Written(top, findings.tree.line, around.adapters)):
         findings.add_inside(place, what)
-    for place, what in uncovered(routing.rotations, routing.calendars, around.now):
+    rotations, calendars, now = routing.rotations, routing.calendars, around.now
+    for place, what in uncovered(rotations, calendars) if now is None else aged(rotations, calendars, now):
         findings.add(place, what)
     return routing
 

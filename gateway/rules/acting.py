@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import assert_never
+from typing import Final, assert_never
 
 from gateway.errors import Conflict
-from gateway.model import Act, Change, Incident, Millis, What
+from gateway.model import GATEWAY, Act, Change, Incident, Millis, Verb, What
 from gateway.rules.lifecycle import reopened, resolved
 from gateway.rules.phrases import instant
+
+_EVENT: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""What moved an incident where no person did: an alert's event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +24,14 @@ class Acted:
     change: Change | None
 
 
-def act(incident: Incident, wish: Act, at: Millis, new_id: Callable[[], str]) -> Acted:
-    """Raises Conflict, in a sentence for whoever acts, where somebody was first or it is over."""
+def act(incident: Incident, wish: Act, at: Millis, new_id: Callable[[], str], ended_by: str = "") -> Acted:
+    """`ended_by`: who resolved an incident that is resolved, as its change says.
+
+    Raises Conflict, in a sentence for whoever acts, where somebody was first or it is over."""
     match wish.verb:
         case "acknowledge":
+            if incident.state == "resolved":
+                raise Conflict(over(incident, ended_by, "acknowledge"))
             return _acknowledged(incident, wish, at, new_id)
         case "resolve":
             if incident.state == "resolved":
@@ -47,16 +55,21 @@ def act(incident: Incident, wish: Act, at: Millis, new_id: Callable[[], str]) ->
 
 
 def _acknowledged(incident: Incident, wish: Act, at: Millis, new_id: Callable[[], str]) -> Acted:
-    name = f"#{incident.number}"
-    if incident.state == "resolved":
-        raise Conflict(f"{name} is resolved already; there is nothing to acknowledge.")
     if incident.state == "acknowledged" and incident.acknowledged_by == wish.by:
         return Acted(incident, None)
     if incident.state == "acknowledged":
         when = f", at {instant(incident.acknowledged_at)}" if incident.acknowledged_at is not None else ""
-        raise Conflict(f"{name} was acknowledged by {incident.acknowledged_by} first{when}.")
+        raise Conflict(f"#{incident.number} was acknowledged by {incident.acknowledged_by} first{when}.")
     moved = replace(_touched(incident, at), state="acknowledged", acknowledged_at=at, acknowledged_by=wish.by)
     return _moved(moved, wish, "acknowledged", new_id)
+
+
+def over(incident: Incident, ended_by: str, verb: Verb) -> str:
+    """That it is over already, and who or what ended it."""
+    who = "its sender" if not ended_by or _EVENT.fullmatch(ended_by) else ended_by
+    who = "the gateway" if who == GATEWAY else who
+    when = instant(incident.resolved_at) if incident.resolved_at is not None else "some time ago"
+    return f"#{incident.number} is resolved already, by {who}, {when}; there is nothing to {verb}."
 
 
 def _touched(incident: Incident, at: Millis) -> Incident:

@@ -101,10 +101,10 @@ class _Book:
         return "is the channel that fails" if channel == failing else ""
 
 
-def failing_over(person: str, channel: str, routing: Routing, without: Sequence[str] = ()) -> str | None:
+def failing_over(person: str, channel: str, routing: Routing) -> str | None:
     """The person's next channel behind one that did not reach them; None where there is none."""
     known = routing.people.get(person)
     if known is None:
         return None
-    awake = [one for one in known.channels if one not in routing.sleeping and one not in without]
+    awake = [one for one in known.channels if one not in routing.sleeping]
     return next_channel(known, channel, awake)

@@ -30,6 +30,8 @@ _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(?::\d\d)?(?:[Zz]|[+-
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _FIRST_DAY: Final = _EPOCH.toordinal()
 _LAST_DAY: Final = dt.date(9999, 12, 28).toordinal() - _FIRST_DAY
+KNOWN: Final = range((2 - _FIRST_DAY) * 86_400_000, _LAST_DAY * 86_400_000)
+"""The instants that every clock on the wall can show. What lies beyond, as in 'until 9999-12-31', is for ever."""
 _MS: Final = dt.timedelta(milliseconds=1)
 _DAY: Final[Millis] = 86_400_000
 _DAY_MINUTES: Final = 1_440
@@ -73,6 +75,17 @@ def located(title: str, wrong: Iterable[tuple[Place, str]]) -> ValidationError:
     return ValidationError.from_exception_data(title, details, hide_input=True)
 
 
+def backwards(begin: dt.datetime, end: dt.datetime) -> str:
+    """What is wrong with an end that does not come after its beginning."""
+    # By the clock on the wall it may do so all the same: the hour in between is one that nobody lives through.
+    skipped = begin.tzinfo == end.tzinfo and begin < end
+    return (
+        "is not after its beginning"
+        + (", for summer time skips that hour" if skipped else "")
+        + "; give it a later one"
+    )
+
+
 def read_zone(value: object) -> ZoneInfo:
     """A name of the IANA database, such as Asia/Seoul."""
     if isinstance(value, ZoneInfo):
@@ -83,7 +96,8 @@ def read_zone(value: object) -> ZoneInfo:
     except (ZoneInfoNotFoundError, ValueError, OSError):  # a folder of the database is an OSError
         # Bare abbreviations (EST, MET) are near to any typing error and seldom what was meant.
         names = [name for name in available_timezones() if "/" in name and not name.startswith("Etc/")]
-        hint = suggestion(text, [*names, "UTC"]) or "; write it like Asia/Seoul"
+        is_folder = any(name.startswith(f"{text}/") for name in names)
+        hint = ("" if is_folder else suggestion(text, [*names, "UTC"])) or "; write it like Asia/Seoul"
         raise ValueError(f"is no time zone{hint}") from None
 
 
@@ -175,8 +189,8 @@ class CalendarSettings(Settings):
         if not self.weekly and not self.dates:
             raise ValueError("never opens; give it weekly hours or dates")
         wrong: list[tuple[Place, str]] = [
-            (("dates", number, "to"), "is not after its beginning")
-            for number, (begin, end) in enumerate(self.spans)
+            (("dates", number, "to"), backwards(span.from_, span.to))
+            for number, (span, (begin, end)) in enumerate(zip(self.dates, self.spans, strict=True))
             if end <= begin
         ]
         if wrong:
@@ -186,7 +200,7 @@ class CalendarSettings(Settings):
         return self
 
     def _is_excepted(self, begin: Millis, end: Millis) -> bool:
-        if end - begin > (len(self.closed_days) + 1) * _DAY:
+        if end - begin > (len(self.closed_days) + 1) * _DAY or begin not in KNOWN or end not in KNOWN:
             return False
         first, last = (wall_clock(instant, self.time_zone).date() for instant in (begin, end - 1))
         return all(first + dt.timedelta(days=day) in self.closed_days for day in range((last - first).days + 1))
@@ -220,6 +234,11 @@ def next_boundary(calendar: CalendarSettings, now: Millis) -> Millis | None:
             if instant > now and is_open(calendar, instant) != state:
                 return instant
     return None
+
+
+def is_over(calendar: CalendarSettings, now: Millis) -> bool:
+    """Whether it is closed and never opens again."""
+    return not is_open(calendar, now) and next_boundary(calendar, now) is None
 
 
 def _span_of_days(word: str) -> Iterator[int]:

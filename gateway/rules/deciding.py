@@ -175,7 +175,10 @@ class Deciding:
         return muted
 
     def tell(self, incident: Incident, target: Target) -> None:
-        """What was put off is told now."""
+        """What was put off is told now, unless something that came between has told it."""
+        heard = self._heard.get(incident.id, {}).get(target.channel)
+        if heard is not None and heard.state != "failed" and heard.wanted >= incident.revision:
+            return
         self._promise(incident, replace(target, at=0), incident.revision)
 
     def arm(self, timer: Timer) -> None:
@@ -209,6 +212,8 @@ class Deciding:
     def _announce(
         self, change: Change, incident: Incident, shaking: list[tuple[Target, StandStill]]
     ) -> tuple[Incident, Plan]:
+        if change.what == "opened" and incident.previous:
+            self._shakes_on(incident)
         read = plan(incident, self.rules.routing, self.now, self.known.overrides)
         if change.what in ("opened", "reopened"):
             self.expire(incident)
@@ -216,7 +221,7 @@ class Deciding:
         if hold is not None:
             incident = self._muted(self._routed(incident, read), hold)
             return incident, replace(read, targets=(), holds=(hold,), started=())
-        incident = self._routed(replace(incident, muted_by=""), read)
+        incident = self._routed(replace(incident, muted_by="") if incident.muted_by else incident, read)
         if incident.state == "acknowledged":
             held = Hold("acknowledged", incident.acknowledged_by)
             return incident, replace(read, targets=(), holds=(held,), started=())
@@ -234,7 +239,8 @@ class Deciding:
     def _routed(self, incident: Incident, read: Plan) -> Incident:
         heard = self._heard.get(incident.id, {}).values()
         routed = any(delivery.route != DEFAULT for delivery in heard)
-        return replace(incident, unrouted=read.unrouted and not routed)
+        unrouted = read.unrouted and not routed
+        return incident if unrouted == incident.unrouted else replace(incident, unrouted=unrouted)
 
     def _muted(self, incident: Incident, hold: Hold) -> Incident:
         self._cancel(incident.id, (*_ENDS_WITH_AN_ACKNOWLEDGEMENT, "unmute"))
@@ -354,7 +360,7 @@ class Deciding:
     def _shake(self, incident: Incident, shaking: Sequence[tuple[Target, StandStill]]) -> Incident:
         """Look again when it has stood still, and say once that it flaps."""
         for target, still in shaking:
-            about = {"route": target.route, "person": target.person}
+            about = {"route": target.route, "person": target.person, "severity": int(still.severity)}
             self.arm(Timer("steady", incident.id, still.until, target.channel, about=about))
         first = [(target, still) for target, still in shaking if still.first]
         if not first:
@@ -364,6 +370,13 @@ class Deciding:
         self._record(change, moved, self._call(change, moved, Plan(targets, (), self.rules.routing.configuration), []))
         self._added[incident.id] += 1
         return moved
+
+    def _shakes_on(self, incident: Incident) -> None:
+        """What flaps from one incident to the next was said to flap once: its channels wait for this one now."""
+        waiting = [timer for timer in self._timers.get(incident.previous, ()) if timer.kind == "steady"]
+        self._cancel(incident.previous, ("steady",))
+        for timer in waiting:
+            self.arm(replace(timer, subject=incident.id))
 
     def _promise(self, incident: Incident, target: Target, revision: int) -> Millis:
         """When it is told: 0 for at once, later where it is gathered with others."""

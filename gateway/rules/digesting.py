@@ -100,6 +100,8 @@ def _story(delivery: Delivery, shown: Incident, *, aloud: bool) -> Story:
         occasion = "resolved"
     elif was is not None and shown.severity > was:
         occasion = "worsened"
+    elif delivery.remind > delivery.said and shown.state == "open":
+        occasion = "reminded"
     return Story(shown, (), occasion, was, quiet=occasion == "linked" and not aloud)
 
 

@@ -44,7 +44,7 @@ class EscalationSettings(Settings):
         if not self.steps:
             raise ValueError("has no steps; give it at least one")
         wrong = [
-            (("steps", number, "after"), "is not later than the step before it")
+            (("steps", number, "after"), "is not later than the step before it; let each step wait longer")
             for number, (before, step) in enumerate(zip(self.steps, self.steps[1:], strict=False), start=1)
             if step.after <= before.after
         ]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from gateway.model import GATEWAY, Change, Incident, Message, Millis, Occasion, What
 from gateway.rules.fitting import cut, one_line
 from gateway.rules.occasions import Story
 from gateway.rules.phrases import PHRASES, Language, Phrases, clock, duration, instant, our_note, zone_name
+from gateway.rules.shapes import LATEST, parse_rfc3339
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -25,8 +25,7 @@ _BY_PEOPLE: Final[frozenset[What]] = frozenset(("noted", "assigned", "acknowledg
 _DAY: Final[Millis] = 86_400_000
 _EVENT: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 """What `Change.by` is where an alert moved the incident: the event's id, never a person's name."""
-_UNTIL: Final = re.compile(r"until (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)")
-_SILENCE: Final = re.compile(r"silence [^\s:]+(?:: (?P<why>.*))?")
+_SILENCED: Final = re.compile(r"silenced(?: until (?P<at>\d\S+Z))?(?: by (?P<by>.*?))?(?:: (?P<why>.*))?")
 _ABOUT: Final[Mapping[Occasion, tuple[str, ...]]] = {
     "acknowledged": ("acknowledged", "note"),
     "resolved": ("resolved", "note"),
@@ -163,32 +162,25 @@ def _fate(story: Story, telling: Telling) -> Iterator[tuple[str, str]]:
         if what in newest:
             yield label, cut(our_note(one_line(newest[what]), telling.language), _VALUE_MOST)
     if story.incident.muted_by:
-        yield phrases.muted, cut(_why_muted(story, telling), _VALUE_MOST)
+        yield phrases.muted, cut(why_muted(story.incident, telling), _VALUE_MOST)
 
 
-def _why_muted(story: Story, telling: Telling) -> str:
-    """The hold on an incident's face; of a silence who wished it and until when, where that is in the news, for its
-    id says nothing to people."""
-    text, phrases = one_line(story.incident.muted_by), telling.phrases
-    if (found := _SILENCE.fullmatch(text)) is None:
+def why_muted(incident: Incident, telling: Telling) -> str:
+    """The hold on an incident's face in the reader's language; of a silence until when, in his time, and whose it is.
+    '' where nothing mutes it."""
+    text, phrases = one_line(incident.muted_by), telling.phrases
+    if (found := _SILENCED.fullmatch(text)) is None:
         return text
-    why = f", {found['why'] or ''}"
-    reason, _, by = why.rpartition(", by ") if ", by " in why else (why, "", "")
-    reason = reason.removeprefix(", ")
-    said = phrases.silenced_by.format(by=cut(by, _NAME_MOST)) if by else phrases.silenced
-    if until := _until(story, telling):
-        said = phrases.until.format(what=said, at=until)
-    return f"{said}: {reason}" if reason else said
+    by, at = cut(found["by"] or "", _NAME_MOST), _until(found["at"], telling)
+    words = (phrases.silenced_until_by if by else phrases.silenced_until) if at else ""
+    said = (words or (phrases.silenced_by if by else phrases.silenced)).format(by=by, at=at)
+    return f"{said}: {found['why']}" if found["why"] else said
 
 
-def _until(story: Story, telling: Telling) -> str:
-    note = next((change.note for change in reversed(story.news) if change.what == "muted"), "")
-    found = _UNTIL.fullmatch(note)
-    try:
-        at = int(datetime.fromisoformat(found[1]).timestamp() * 1_000) if found is not None else None
-    except ValueError:  # a person's own reason, that only looks like ours
-        at = None
-    if at is None:
+def _until(text: str | None, telling: Telling) -> str:
+    """The clock's time where it is less than a day off; '' for none, and for what lies beyond every calendar."""
+    at = parse_rfc3339(text) if text is not None else None
+    if at is None or at > LATEST - _DAY:
         return ""
     near = abs(at - telling.now) < _DAY
     return f"{clock(at, telling.zone)} {zone_name(at, telling.zone)}" if near else instant(at, telling.zone)

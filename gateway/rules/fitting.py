@@ -22,6 +22,7 @@ _UNSAFE_IN_URL = re.compile(r'["<>\\^`{|}]')
 _LINK = re.compile(r"[a-z]+://\S*", re.IGNORECASE)
 _DOT_IN_NAME = re.compile(r"(?<=[^\W_])\.(?=[^\W\d_])")
 _APOSTROPHE = re.compile(r"(?<=[^\W_])['’](?=[^\W_])")
+_SAYABLE = re.compile(r"[^\W_]+(?: [^\W_]+)*")
 _SILENT = re.compile(r"(?<!\d)[.,](?!\s|$)|[.,](?![\s\d]|$)|[^\w\s.,]|_")
 
 # 3GPP TS 23.038 §6.2.1: the default alphabet, and the extension table, whose characters count twice.
@@ -147,7 +148,10 @@ def _plainer(sign: str) -> str:
 
 
 def spoken(text: str, signs: Mapping[str, str], dot: str) -> str:
-    """The text as a voice can read it: no URLs, no symbols; `signs` are said as words, `dot` is the one in a name."""
+    """The text as a voice can read it: no URLs, no symbols; `signs`, none of them a letter, are said as words, `dot`
+    is the one in a name."""
+    if _SAYABLE.fullmatch(text):
+        return text
     words = _LINK.sub(" ", text)
     for sign, word in signs.items():
         words = words.replace(sign, word)

@@ -79,6 +79,6 @@ def gathered(alert: Alert) -> Alert:
 
 
 def _as_decided(incident: Incident, decided: Incident | None) -> Incident:
-    if decided is None:
+    if decided is None or decided is incident:
         return incident
     return replace(incident, revision=decided.revision, muted_by=decided.muted_by, unrouted=decided.unrouted)

@@ -111,6 +111,24 @@ class Gathering:
             for channel, delivery in list(conversation.deliveries.items()):
                 self._promise(conversation, Target(channel, delivery.route, person=delivery.person), growth)
 
+    def remind(self, digest: str, channel: str) -> None:
+        """A channel that has heard of it hears of it once more."""
+        conversation = self._known.get(digest)
+        if conversation is None or channel not in conversation.deliveries:
+            return
+        revision = conversation.digest.revision + 1
+        conversation.touched = True
+        conversation.digest = replace(conversation.digest, revision=revision, updated_at=self._now)
+        promised = replace(
+            conversation.deliveries[channel],
+            wanted=revision,
+            remind=revision,
+            promised_at=self._now,
+            due_at=0,
+            state="waiting",
+        )
+        conversation.deliveries[channel] = self.promises[digest, channel] = promised
+
     def _conversation(self, name: str, route: RouteSettings, incident: Incident) -> _Conversation:
         """The one that is open for incidents like this, else a new one."""
         key = group_key(name, route, incident)

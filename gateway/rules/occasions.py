@@ -62,8 +62,10 @@ def read_story(delivery: Delivery, incident: Incident, since: Sequence[Change], 
     aloud = told if hears_own else [change for change in told if change.via != delivery.channel]
     loud = bool(aloud) and _occasion(incident, aloud, heard) not in _QUIET
     ended_twice = occasion == "resolved" and heard.state == "resolved"
-    # What is muted rings nobody with what went before: it is told when the mute ends.
-    hidden = bool(incident.muted_by) and incident.state != "resolved" and bool(told) and told[-1].what in _QUIET
+    # What is muted rings nobody with what went before: it is told when the mute ends. That somebody has it is not.
+    taken = incident.state == "acknowledged" and heard.state != "acknowledged"
+    living = incident.state != "resolved" and not taken
+    hidden = bool(incident.muted_by) and living and bool(told) and told[-1].what in _QUIET
     quiet = bool(news) and (not loud or ended_twice or hidden)
     return Story(incident, news, occasion, heard.severity, quiet)
 
@@ -76,15 +78,17 @@ def standing(incident: Incident) -> Occasion:
 
 
 def _first(incident: Incident, news: Sequence[Change]) -> Occasion:
-    """Who hears of it first hears that it opened, unless he hears of it because nobody came or it stands not still."""
-    if incident.state == "resolved" and not incident.momentary:
-        return "over"
+    """Who hears of it first hears that it opened, unless he hears of it because nobody came, or because it stood not
+    still, in this incident or in those before it."""
+    over = incident.state == "resolved" and not incident.momentary
     for change in reversed(news):
-        if change.what in ("unanswered", "flapping"):
+        if change.what in _SHAKES or (change.what == "unanswered" and not over):
             return _ALARMS[change.what]
+        if over and change.what == "resolved":
+            return "over"
         if change.what in _STARTS_ANEW:
             break
-    return "opened"
+    return "over" if over else "opened"
 
 
 def _occasion(incident: Incident, told: Sequence[Change], heard: _Heard) -> Occasion:

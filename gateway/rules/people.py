@@ -27,6 +27,8 @@ def read_severity(value: object) -> Severity:
 def _somewhere(channels: tuple[str, ...]) -> tuple[str, ...]:
     if not channels:
         raise ValueError("names no channel, so that nobody can be reached; give it at least one")
+    if len(set(channels)) < len(channels):  # else the next channel after one that fails would be the same again
+        raise ValueError("names a channel twice; name each once, in the order in which they are tried")
     return channels
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from gateway.model import Change, Delivery, Hold, Incident, Millis, Target, Timer
+from gateway.model import Change, Delivery, Hold, Incident, Millis, Severity, Target, Timer
 from gateway.rules.phrases import duration
 from gateway.rules.routing import FlapSettings, RouteSettings
 from gateway.rules.silencing import value_of
@@ -34,11 +34,13 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class StandStill:
-    """It flaps: nothing until it has stood still. `first`: nobody has said so yet."""
+    """It flaps: nothing until it has stood still. `first`: nobody has said so yet, or not of one as bad as this.
+    `severity`: the worst that was said of it, now included."""
 
     until: Millis
     hold: Hold
     first: bool
+    severity: Severity
 
 
 Telling: TypeAlias = Now | Later | StandStill
@@ -90,13 +92,16 @@ def group_title(route: RouteSettings, incident: Incident) -> str:
 def _flapping(channel: str, scene: Scene, flap: FlapSettings) -> StandStill | None:
     if scene.incident.momentary:
         return None
-    until = scene.now + flap.within
-    known = any(timer.kind == "steady" and timer.name == channel for timer in scene.timers)
+    until, severity = scene.now + flap.within, scene.incident.severity
+    known = [timer for timer in scene.timers if timer.kind == "steady" and timer.name == channel]
     count = sum(1 for at in scene.incident.moves if at > scene.now - flap.within)
     if not known and count <= flap.changes:
         return None
     hold = Hold("flap", f"{count} changes within {duration(flap.within)}", until, (channel,))
-    return StandStill(until, hold, not known)
+    told = max((int(timer.about.get("severity", severity)) for timer in known), default=-1)
+    if known and scene.heard is not None and scene.heard.said_severity is not None:
+        told = max(told, scene.heard.said_severity)
+    return StandStill(until, hold, told < severity, Severity(max(told, severity)))
 
 
 Growth: TypeAlias = Literal["worse", "over", "more"]

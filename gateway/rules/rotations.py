@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from gateway.fields import Settings, Texts
 from gateway.model import Override
-from gateway.rules.calendars import Date, Hour, Moment, TimeZone, instant, located, read_days
+from gateway.rules.calendars import Date, Hour, Moment, TimeZone, backwards, instant, located, read_days
 from gateway.rules.documents import Place
 from gateway.rules.handoffs import ANCHOR, Handoffs, reached
 
@@ -93,7 +93,7 @@ class RotationSettings(Settings):
         if self.layers and "members" in self.model_fields_set:
             wrong.append((("members",), "stands beside layers; move it into a layer"))
         wrong += [
-            (("overrides", number, "to"), "is not after its beginning")
+            (("overrides", number, "to"), backwards(override.from_, override.to))
             for number, override in enumerate(self.overrides)
             if instant(override.to, self.time_zone) <= instant(override.from_, self.time_zone)
         ]

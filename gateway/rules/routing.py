@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, model_validator
 
-from gateway.fields import Duration, Flag, Settings, Texts
+from gateway.fields import Duration, Flag, Settings, Texts, lasting
 from gateway.model import Because, Hold, Incident, Millis, Missed, Override, Plan, Started, Target
 from gateway.rules.addressing import Addressee, address
 from gateway.rules.calendars import CalendarSettings, located
@@ -45,7 +45,7 @@ class FlapSettings(Settings):
     and the next when it has stood still for as long."""
 
     changes: int = Field(ge=1, le=MOST_MOVES - 1)
-    within: Duration
+    within: Annotated[Duration, lasting("write within how long the changes are counted, like 10m")]
 
 
 class RouteSettings(Settings):
@@ -71,8 +71,8 @@ class RouteSettings(Settings):
             wrong.append((("group_wait",), "gathers nothing without group_by; add it, or remove this"))
         if self.group_wait > LONGEST_GROUP_WAIT:
             wrong.append((("group_wait",), "must be at most 1h"))
-        if 0 < self.repeat_every < SHORTEST_REPEAT:
-            wrong.append((("repeat_every",), "must be at least 1s"))
+        if "repeat_every" in self.model_fields_set and self.repeat_every < SHORTEST_REPEAT:
+            wrong.append((("repeat_every",), "must be at least 1s; write how often, like 4h, or remove it"))
         if wrong:
             raise located("route", wrong)
         return self

@@ -56,7 +56,8 @@ def speech(story: Story, telling: Telling) -> str:
 def read_aloud(sentences: Sequence[str], language: Language) -> str:
     """Sentences that a voice can read, each ended by a full stop; what is empty is left out."""
     dot = " dot " if language == "en" else " 점 "
-    read = (spoken(sentence, PHRASES[language].spoken_signs, dot).rstrip(".,") for sentence in sentences)
+    signs = PHRASES[language].spoken_signs
+    read = (spoken(sentence, signs, dot).rstrip(".,") for sentence in sentences if sentence)
     return "".join(f"{sentence}. " for sentence in read if sentence).rstrip()
 
 

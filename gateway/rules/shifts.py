@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Final, TypeAlias
 
 from gateway.model import Millis, Override
-from gateway.rules.calendars import CalendarSettings, edges, is_open
+from gateway.rules.calendars import KNOWN, CalendarSettings, edges, is_open
 from gateway.rules.handoffs import ANCHOR, Handoffs, reached
 from gateway.rules.rotations import RotationSettings
 
@@ -197,10 +197,10 @@ class _Roster:
         found = {edge for one in (*self.wished, *self.rotation.written) for edge in (one.begin, one.end)}
         for calendar in self._hours():
             found.update(edge for span in calendar.spans for edge in span)
-            for day in calendar.closed_days:
+            for day in (day for day in calendar.closed_days if day.year < dt.MAXYEAR):
                 midnight = dt.datetime.combine(day, dt.time())
                 found.update(reached(midnight + dt.timedelta(days=later), calendar.time_zone) for later in (0, 1))
-        return found
+        return {edge for edge in found if edge in KNOWN}
 
     def _hours(self) -> list[CalendarSettings]:
         names = dict.fromkeys(duty.during for duty in self.rotation.duties if duty.during in self.calendars)

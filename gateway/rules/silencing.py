@@ -11,12 +11,14 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Final
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, model_validator
 
-from gateway.fields import Duration, Settings, Texts
+from gateway.fields import Duration, Settings, Texts, lasting
 from gateway.model import Hold, Incident, Millis, Silence
-from gateway.rules.calendars import CalendarSettings, is_open, next_boundary
+from gateway.rules.calendars import CalendarSettings, is_open, located, next_boundary
+from gateway.rules.documents import Place
 from gateway.rules.matching import Match
+from gateway.rules.shapes import rfc3339
 
 _SAME: Final = ("source", "adapter", "kind", "service", "environment", "title")
 
@@ -25,6 +27,12 @@ def _fields(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if name not in _SAME and not (name.startswith("labels.") and len(name) > len("labels.")):
             raise ValueError(f"must be among {', '.join(_SAME)} and labels.<name>")
+    return names
+
+
+def _some_time(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise ValueError("names no calendar, so that nothing would be muted; give it at least one")
     return names
 
 
@@ -37,7 +45,7 @@ class MuteSettings(Settings):
 
     name: str = ""
     match: Match = Match()
-    during: Texts
+    during: Annotated[Texts, AfterValidator(_some_time)]
     reason: str = ""
 
 
@@ -50,12 +58,25 @@ class InhibitSettings(Settings):
     mute: Match
     same: Alike = ()
 
+    @model_validator(mode="after")
+    def _bounded(self) -> InhibitSettings:
+        """With `same`, an empty block is one problem and all that is alike; without, it would be the whole house."""
+        hint = "give it a condition, or say in `same` what must be alike"
+        wrong: list[tuple[Place, str]] = []
+        if not self.same and not self.when.conditions:
+            wrong.append((("when",), f"is empty, so that whatever is open would mute; {hint}"))
+        if not self.same and not self.mute.conditions:
+            wrong.append((("mute",), f"is empty, so that nobody would hear of anything; {hint}"))
+        if wrong:
+            raise located("inhibit", wrong)
+        return self
+
 
 class ExpireSettings(Settings):
     """One of `expire:`: what matches and has not fired for so long is taken to be over."""
 
     match: Match = Match()
-    after: Duration
+    after: Annotated[Duration, lasting("write how long without news it takes to be over, like 2h")]
 
 
 def value_of(incident: Incident, name: str) -> str:
@@ -101,7 +122,7 @@ def first_hold(
 
     `inhibited`: the marks of `bearing` that another living incident bears. For one of these no end is known."""
     holds = [
-        Hold("silence", silence.id, silence.until, reason=_silence_reason(silence))
+        Hold("silence", silence.id, silence.until, reason=_silence_reason(silence), by=silence.by)
         for silence in silences
         if silences_it(silence, incident, calendars, now)
     ]
@@ -123,9 +144,15 @@ def silences_it(silence: Silence, incident: Incident, calendars: Mapping[str, Ca
 
 
 def words(hold: Hold) -> str:
-    """The hold on an incident's face: 'mute nightly backup: backups'."""
-    what = "inhibited" if hold.kind == "inhibit" else f"{hold.kind} {hold.name}"
-    return f"{what}: {hold.reason}" if hold.reason else what
+    """The hold on an incident's face: 'mute nightly backup: backups', 'silenced until <RFC 3339> by anna: deploy'. A
+    silence's id would say nothing to people."""
+    if hold.kind != "silence":
+        what = "inhibited" if hold.kind == "inhibit" else f"{hold.kind} {hold.name}"
+        return f"{what}: {hold.reason}" if hold.reason else what
+    until = f" until {rfc3339(hold.until)}" if hold.until is not None else ""
+    by = f" by {hold.by}" if hold.by else ""
+    why = hold.reason.removesuffix(by.lstrip()).removesuffix(", ") if hold.by else hold.reason
+    return f"silenced{until}{by}: {why}" if why else f"silenced{until}{by}"
 
 
 @functools.lru_cache(maxsize=1024)

@@ -46,7 +46,8 @@ class Phrases:
     muted: str
     silenced: str
     silenced_by: str
-    until: str
+    silenced_until: str
+    silenced_until_by: str
     flapping: str
     resolved: str
     resolved_value: str

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from gateway.model import GATEWAY, Action, Change, Delivery, Incident, Message, Millis, Severity
-from gateway.rules.facts import Telling, facts
+from gateway.model import GATEWAY, Action, Change, Delivery, Incident, Message, Millis, Occasion, Severity
+from gateway.rules.facts import Telling, facts, why_muted
 from gateway.rules.fitting import brief, cut, one_line, spoken, web_address
 from gateway.rules.occasions import Story, read_story, standing
 from gateway.rules.phrases import PHRASES, Language
@@ -25,6 +25,8 @@ TITLE_MOST: Final = 150
 BODY_MOST: Final = 3_500
 FAULTS: Final = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
 """What composing may raise where an incident is stranger than our words."""
+_PASSING: Final[frozenset[Occasion]] = frozenset(("noted", "assigned"))
+"""News that leaves a problem as it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def test_message(channel: str, voice: Voice, now: Millis) -> Message:
 def told(story: Story, context: Context) -> Message:
     """The story in the channel's own templates where it has some, else in our words. Raises one of FAULTS."""
     incident, voice, telling = story.incident, context.voice, context.telling
-    title = cut(f"{head(story.occasion, incident, voice.language)} {one_line(incident.title)}".rstrip(), TITLE_MOST)
+    title = _title(story.occasion, story, context)
     url = web_address(incident.url)
     plain = Message(
         id=context.name,
@@ -123,8 +125,14 @@ def told(story: Story, context: Context) -> Message:
         links=dict(context.links),
         actions=_labelled(incident, context),
         delivery=context.delivery,
+        standing=_title(standing(incident), story, context) if story.occasion in _PASSING else "",
     )
     return plain if voice.templates is None else _in_own_words(plain, story, context, voice.templates)
+
+
+def _title(occasion: Occasion, story: Story, context: Context) -> str:
+    said = head(occasion, story.incident, context.voice.language)
+    return cut(f"{said} {one_line(story.incident.title)}".rstrip(), TITLE_MOST)
 
 
 def _in_own_words(plain: Message, story: Story, context: Context, own: CompiledTemplates) -> Message:
@@ -133,7 +141,8 @@ def _in_own_words(plain: Message, story: Story, context: Context, own: CompiledT
     from gateway.rules.sandbox import Run
 
     voice = context.voice
-    shown = templates.variables(story.incident, story.news, plain.facts, plain.url, voice.public_url)
+    incident = replace(story.incident, muted_by=why_muted(story.incident, context.telling))
+    shown = templates.variables(incident, story.news, plain.facts, plain.url, voice.public_url)
     words: dict[str, str] = {}
     failed: dict[str, str] = {}
     for part, template in (("title", own.title), ("body", own.body)):

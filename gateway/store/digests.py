@@ -55,6 +55,12 @@ _LIVING = Prepared(
     .order_by(incidents.c.severity.desc(), incidents.c.number.desc())
     .limit(sa.bindparam("most"))
 )
+# Those that nobody has muted come first: one of them is enough.
+_AWAITING = Prepared(
+    _HERE.where(incidents.c.state == "open")
+    .order_by(incidents.c.muted_by != "", incidents.c.severity.desc(), incidents.c.number.desc())
+    .limit(sa.bindparam("most"))
+)
 _SPEND = Prepared(insert(spent).on_conflict_do_nothing())
 _FORGET = Prepared(
     sa.delete(spent).where(spent.c.channel == sa.bindparam("lane"), spent.c.at <= sa.bindparam("before"))
@@ -109,6 +115,10 @@ class Digests:
 
     async def members(self, id_: str, most: int) -> list[Incident]:
         return [incident_of(row) for row in await self._connection.all(_LIVING, {"digest": id_, "most": most})]
+
+    async def awaiting(self, id_: str, most: int) -> list[Incident]:
+        """Its members that are open and that nobody has acknowledged, those first that are not muted."""
+        return [incident_of(row) for row in await self._connection.all(_AWAITING, {"digest": id_, "most": most})]
 
     async def everyone(self, id_: str, most: int) -> list[Incident]:
         """Its members, resolved ones too: those first that are not."""

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from gateway.contracts import Accepted
 from gateway.model import Event, Millis
 from gateway.store.driver import Connection, Prepared, Row, among, insert, listed
+from gateway.store.newest import Listing, newest
 from gateway.store.schema import events, seen, word
 
 _ADD = Prepared(sa.insert(events))
@@ -44,9 +45,13 @@ _AGAIN = Prepared(
     .where(events.c.id == sa.bindparam("event"))
     .values(state="waiting", reason=sa.case((events.c.reason == "", "replayed"), else_=events.c.reason))
 )
+_SHOWN = (*(column for column in events.c if column.name != "body"), sa.literal("").label("body"))
+_LISTING = Listing(events, _SHOWN, frozenset(("unreadable",)))
 _GET = Prepared(sa.select(events).where(events.c.id == sa.bindparam("event")))
+# The oldest is the first by its id: to ask each of them when it came would read them all.
+_FIRST = sa.select(events.c.received_at).where(events.c.state == word("waiting")).order_by(events.c.id).limit(1)
 _DEPTH = Prepared(
-    sa.select(sa.func.count().label("many"), sa.func.min(events.c.received_at).label("oldest")).where(
+    sa.select(sa.func.count().label("many"), _FIRST.scalar_subquery().label("oldest")).where(
         events.c.state == word("waiting")
     )
 )
@@ -138,15 +143,9 @@ class Inbox:
 
     async def page(self, state: Collection[str], source: str | None, before: str | None, most: int) -> list[Event]:
         """Events, newest first, without their bodies; those older than the id `before`."""
-        columns = [column for column in events.c if column.name != "body"]
-        query = sa.select(*columns, sa.literal("").label("body")).order_by(events.c.id.desc()).limit(most)
-        if state:
-            query = query.where(events.c.state.in_(sorted(state)))
-        if source is not None:
-            query = query.where(events.c.source == source)
-        if before is not None:
-            query = query.where(events.c.id < before)
-        return [_event(row) for row in await self._connection.all(Prepared(query))]
+        where = [] if source is None else [events.c.source == source]
+        rows = await newest(self._connection, _LISTING, state, where, before, most)
+        return [_event(row) for row in rows]
 
     async def depth(self) -> tuple[int, Millis | None]:
         """How many events wait, and when the oldest of them came."""

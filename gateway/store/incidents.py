@@ -9,9 +9,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from gateway.model import Incident, Millis, Severity
+from gateway.model import Incident, Severity
 from gateway.store.driver import Connection, Prepared, Row, among, listed
-from gateway.store.schema import LIVING, incidents
+from gateway.store.schema import LIVING, apart, incidents, word
+from gateway.store.searching import Place, Wanted, search
 
 _COLUMNS = [field.name for field in fields_of(Incident)]
 _STORED = [name for name in _COLUMNS if name != "number"]
@@ -25,8 +26,14 @@ _MOVE = Prepared(
     .values({name: sa.bindparam(f"new_{name}") for name in _CHANGING})
 )
 _LIVING = Prepared(sa.select(incidents).where(among(_KEY, "keys"), LIVING))
-_NEWEST = sa.select(sa.func.max(incidents.c.number)).where(among(_KEY, "keys")).group_by(*_KEY)
-_LAST = Prepared(sa.select(incidents).where(incidents.c.number.in_(_NEWEST), sa.not_(LIVING)))
+# Grouped and asked `apart`, so that only `incidents_key` and the number serve: by the source alone, or the state, it
+# would be a walk through everything that there ever was.
+_NEWEST = (
+    sa.select(sa.func.max(incidents.c.number)).where(among(_KEY, "keys")).group_by(*(apart(column) for column in _KEY))
+)
+_LAST = Prepared(
+    sa.select(incidents).where(incidents.c.number.in_(_NEWEST), apart(incidents.c.state) == word("resolved"))
+)
 _BY_ID = Prepared(sa.select(incidents).where(among(incidents.c.id, "ids")))
 _BY_NUMBER = Prepared(sa.select(incidents).where(incidents.c.number == sa.bindparam("name")))
 _COUNT = Prepared(
@@ -72,15 +79,11 @@ class Incidents:
             row = await self._connection.one(_BY_ID, {"ids": listed([name])})
         return None if row is None else incident_of(row)
 
-    async def page(
-        self, where: Sequence[sa.ColumnElement[bool]], before: tuple[Millis, str] | None, most: int
-    ) -> list[Incident]:
-        """Incidents, newest first by `opened_at`; those before the given (opened_at, id)."""
-        query = sa.select(incidents).where(*where)
-        if before is not None:
-            query = query.where(sa.tuple_(incidents.c.opened_at, incidents.c.id) < sa.tuple_(*before))
-        query = query.order_by(incidents.c.opened_at.desc(), incidents.c.id.desc()).limit(most)
-        return [incident_of(row) for row in await self._connection.all(Prepared(query))]
+    async def page(self, wanted: Wanted, before: Place | None, most: int) -> tuple[list[Incident], Place | None]:
+        """Incidents, newest first by `opened_at`, of those behind a place; and where the next page begins, None where
+        there is none. A page may be shorter than asked for though another follows: see `searching`."""
+        found = await search(self._connection, wanted, before, most)
+        return [incident_of(row) for row in found.rows], found.rest
 
     async def living_after(self, id_: str, most: int) -> list[Incident]:
         """The incidents not resolved whose id is greater, in the order of their ids."""

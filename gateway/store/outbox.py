@@ -13,8 +13,10 @@ import sqlalchemy as sa
 from gateway.contracts import Attempt, Settled
 from gateway.model import GATEWAY, Delivery, Millis, Reached, Severity
 from gateway.store.driver import Connection, Prepared, Row, among, insert, listed
+from gateway.store.newest import Listing, newest
 from gateway.store.schema import attempts, deliveries, incidents, word
 
+_TAKEN_BACK = -1
 MOST_UNSETTLED = 5
 """Claims in a row that nobody lived to settle: then the message itself is what kills us."""
 
@@ -35,6 +37,9 @@ _PROMISE = Prepared(
             "reason": "",
             "digest": _NEW.excluded.digest,
             "person": _NEW.excluded.person,
+            "remind": sa.case(
+                (_NEW.excluded.remind > deliveries.c.remind, _NEW.excluded.remind), else_=deliveries.c.remind
+            ),
         },
     )
 )
@@ -145,8 +150,18 @@ _TAKE_BACK = Prepared(
 _AGAIN = Prepared(
     sa.update(deliveries)
     .where(_THIS)
-    .values(state="waiting", due_at=0, promised_at=sa.bindparam("now"), tries=0, unknowns=0, unsettled=0, reason="")
+    .values(
+        state="waiting",
+        urgent=sa.case((deliveries.c.urgent == _TAKEN_BACK, 0), else_=deliveries.c.urgent),
+        due_at=0,
+        promised_at=sa.bindparam("now"),
+        tries=0,
+        unknowns=0,
+        unsettled=0,
+        reason="",
+    )
 )
+_LISTING = Listing(deliveries, deliveries.c, frozenset(("waiting", "failed")))
 _GET = Prepared(sa.select(deliveries).where(_THIS))
 _ATTEMPTS = Prepared(sa.select(attempts).where(among(attempts.c.delivery_id, "ids")).order_by(attempts.c.id))
 _DEPTHS = Prepared(
@@ -156,7 +171,10 @@ _DEPTHS = Prepared(
                 deliveries.c.channel,
                 word(state).label("state"),
                 sa.func.count().label("many"),
-                sa.func.min(deliveries.c.promised_at).label("oldest"),
+                # Of dead letters nobody asks since when; to know would be to read each.
+                (sa.func.min(deliveries.c.promised_at) if state == "waiting" else sa.literal_column("0")).label(
+                    "oldest"
+                ),
             )
             .where(deliveries.c.state == word(state))
             .group_by(deliveries.c.channel)
@@ -173,7 +191,7 @@ _HELD = Prepared(
         deliveries.c.due_at <= sa.bindparam("now"),
         deliveries.c.lease_until <= sa.bindparam("now"),
         deliveries.c.is_digest == sa.false(),
-        deliveries.c.urgent <= sa.bindparam("most_urgent"),
+        deliveries.c.urgent.between(0, sa.bindparam("most_urgent")),
         sa.or_(deliveries.c.said == 0, sa.bindparam("heard_too") == 1),
     )
     .order_by(deliveries.c.urgent.desc(), deliveries.c.due_at, deliveries.c.id)
@@ -185,7 +203,10 @@ _ABSORB = Prepared(
     .where(_THESE)
     .values(state="said", digest=sa.bindparam("new_digest"), reason="", lease_until=0)
 )
-_WITHDRAW = Prepared(sa.delete(deliveries).where(_THESE))
+_WITHDRAW = Prepared(sa.delete(deliveries).where(_THESE, deliveries.c.said == 0, deliveries.c.lease_until == 0))
+# What is being said at this moment may be heard: it goes only if that fails.
+_DOUBT = Prepared(sa.update(deliveries).where(_THESE, deliveries.c.said == 0).values(urgent=_TAKEN_BACK))
+_FORGET = Prepared(sa.delete(deliveries).where(_THESE))
 _REACHED = Prepared(
     sa.update(deliveries)
     .where(_THIS, deliveries.c.reached != sa.bindparam("arrived"))
@@ -229,7 +250,11 @@ class Outbox:
 
     async def claim(self, channel: str, now: Millis, lease: Millis, most: int) -> list[Delivery]:
         """Those that killed us again and again come back as `failed`: dead letters, not to be sent."""
-        taken = await self._connection.all(_CLAIM, {"lane": channel, "now": now, "until": now + lease, "most": most})
+        claimed = await self._connection.all(_CLAIM, {"lane": channel, "now": now, "until": now + lease, "most": most})
+        gone = [row["id"] for row in claimed if row["urgent"] == _TAKEN_BACK and row["said"] == 0]
+        if gone:
+            await self._connection.run(_FORGET, {"ids": listed(gone)})
+        taken = [row for row in claimed if row["id"] not in gone]
         rows = sorted(taken, key=lambda row: (-row["urgent"], row["due_at"], row["id"]))
         deadly = [row["id"] for row in rows if row["unsettled"] > MOST_UNSETTLED]
         why = f"the gateway died {MOST_UNSETTLED} times while sending this"
@@ -299,9 +324,10 @@ class Outbox:
         await self._connection.many(_LOG, [_attempt_row(one) for one in attempts_made])
 
     async def withdraw(self, ids: Collection[str]) -> None:
-        """Take promises back of which nothing was said."""
+        """Take promises back of which nothing was said. One that is being said stands if that succeeds."""
         if ids:
             await self._connection.run(_WITHDRAW, {"ids": listed(ids)})
+            await self._connection.run(_DOUBT, {"ids": listed(ids)})
 
     async def reach(self, id_: str, reached: Reached, reason: str) -> bool:
         """Note what the vendor tells of a message; False where that is known."""
@@ -325,14 +351,9 @@ class Outbox:
 
     async def page(self, state: Collection[str], channel: str | None, before: str | None, most: int) -> list[Delivery]:
         """Deliveries, newest first; those older than the id `before`."""
-        query = sa.select(deliveries).order_by(deliveries.c.id.desc()).limit(most)
-        if state:
-            query = query.where(deliveries.c.state.in_(sorted(state)))
-        if channel is not None:
-            query = query.where(deliveries.c.channel == channel)
-        if before is not None:
-            query = query.where(deliveries.c.id < before)
-        return [delivery_of(row) for row in await self._connection.all(Prepared(query))]
+        where = [] if channel is None else [deliveries.c.channel == channel]
+        rows = await newest(self._connection, _LISTING, state, where, before, most)
+        return [delivery_of(row) for row in rows]
 
     async def attempts_of(self, ids: Collection[str]) -> dict[str, list[Attempt]]:
         found: dict[str, list[Attempt]] = {id_: [] for id_ in ids}
@@ -351,7 +372,7 @@ class Outbox:
         return found
 
     async def depths(self) -> list[tuple[str, str, int, Millis]]:
-        """(channel, state, how many, oldest promise) of what waits and of what failed."""
+        """(channel, state, how many, oldest promise: 0 for what failed) of what waits and of what failed."""
         rows = await self._connection.all(_DEPTHS)
         return [(row["channel"], row["state"], int(row["many"]), row["oldest"]) for row in rows]
 
@@ -380,6 +401,7 @@ def delivery_of(row: Row) -> Delivery:
         said_severity=None if row["said_severity"] is None else Severity(row["said_severity"]),
         spoken=row["spoken"],
         reached=row["reached"],
+        remind=row["remind"],
     )
 
 
@@ -409,6 +431,7 @@ def _row(delivery: Delivery) -> dict[str, Any]:
         "said_severity": delivery.said_severity,
         "spoken": delivery.spoken,
         "reached": delivery.reached,
+        "remind": delivery.remind,
     }
 
 

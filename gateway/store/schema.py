@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest file in `migrations/versions`."""
 
 VERSION_TABLE = "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
@@ -22,6 +22,12 @@ def word(text: str) -> sa.ColumnElement[Any]:
     """A state's name as part of the statement: a partial index is used only where its condition stands in the
     statement to the letter, and a bound value does not."""
     return sa.literal_column(f"'{text}'")
+
+
+def apart(column: sa.ColumnElement[Any], nothing: Any = "") -> sa.ColumnElement[Any]:
+    """The column's value, out of every index's sight: for a condition or an order by which the engine must not choose
+    its way, for it knows no numbers and would take the one that is longest."""
+    return sa.func.coalesce(column, nothing)
 
 
 events = sa.Table(
@@ -49,6 +55,7 @@ sa.Index(
     sqlite_where=events.c.state == word("unreadable"),
     postgresql_where=events.c.state == word("unreadable"),
 )
+sa.Index("events_source", events.c.source, events.c.id)
 
 seen = sa.Table(
     "seen",
@@ -110,7 +117,11 @@ sa.Index(
 )
 sa.Index("incidents_key", incidents.c.source, incidents.c.fingerprint, incidents.c.number)
 sa.Index("incidents_opened", incidents.c.opened_at, incidents.c.id)
-sa.Index("incidents_open", incidents.c.opened_at, incidents.c.id, sqlite_where=LIVING, postgresql_where=LIVING)
+sa.Index("incidents_state", incidents.c.state, incidents.c.opened_at, incidents.c.id)
+sa.Index("incidents_source", incidents.c.source, incidents.c.opened_at, incidents.c.id)
+sa.Index("incidents_service", incidents.c.service, incidents.c.opened_at, incidents.c.id)
+sa.Index("incidents_updated", incidents.c.updated_at, incidents.c.id)
+sa.Index("incidents_severity", incidents.c.severity, incidents.c.opened_at, incidents.c.id)
 
 alerts = sa.Table(
     "alerts",
@@ -149,6 +160,7 @@ deliveries = sa.Table(
     sa.Column("channel", sa.Text, nullable=False),
     sa.Column("route", sa.Text, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
+    # 1 goes before others; -1 was taken back while it was being said.
     sa.Column("urgent", sa.SmallInteger, nullable=False),
     sa.Column("wanted", sa.Integer, nullable=False),
     sa.Column("said", sa.Integer, nullable=False),
@@ -169,8 +181,10 @@ deliveries = sa.Table(
     sa.Column("said_severity", sa.SmallInteger),
     sa.Column("spoken", sa.Integer, nullable=False, server_default="0"),
     sa.Column("reached", sa.Text, nullable=False, server_default="unknown"),
+    sa.Column("remind", sa.Integer, nullable=False, server_default="0"),
 )
 sa.Index("deliveries_pair", deliveries.c.incident_id, deliveries.c.channel, unique=True)
+sa.Index("deliveries_channel", deliveries.c.channel, deliveries.c.id)
 sa.Index(
     "deliveries_due",
     deliveries.c.channel,
@@ -190,6 +204,7 @@ sa.Index(
 sa.Index(
     "deliveries_failed",
     deliveries.c.channel,
+    deliveries.c.id,
     sqlite_where=deliveries.c.state == word("failed"),
     postgresql_where=deliveries.c.state == word("failed"),
 )
@@ -246,6 +261,7 @@ overrides = sa.Table(
     sa.Column("begin", sa.BigInteger, nullable=False),
     sa.Column("end", sa.BigInteger, nullable=False),
     sa.Column("by", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
 )
 sa.Index("overrides_end", overrides.c.end)
 

@@ -17,7 +17,7 @@ from gateway.pipeline import SENDER_ID_KEPT
 from gateway.rules.reading import check_type, decode
 from gateway.telemetry import CREDENTIALS, DUPLICATES, RECEIVED
 from gateway.web import auth, intake
-from gateway.web.api import house_of
+from gateway.web.auth import house_of
 from gateway.web.house import House
 from gateway.web.webhooks import Doorman, event_of, keyed
 

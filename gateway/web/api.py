@@ -15,7 +15,6 @@ from gateway.model import Delivery, Event, Json
 from gateway.rules.shapes import change_json, incident_json, parse_rfc3339
 from gateway.store.safe import Ledger
 from gateway.web import auth, queries, views
-from gateway.web.house import House
 from gateway.web.problems import Refused
 
 _EVENT_STATES = ("waiting", "done", "unreadable")
@@ -23,13 +22,8 @@ _DELIVERY_STATES = ("waiting", "said", "failed")
 _INCIDENT_CURSOR = re.compile(r"(-?[0-9]{1,16}) (\S+)")
 
 
-def house_of(request: Request) -> House:
-    house: House = request.app.state.house
-    return house
-
-
 async def list_events(request: Request) -> JSONResponse:
-    house = _admin(request)
+    house = auth.admins_house(request)
     states = queries.words(request, "state", _EVENT_STATES)
     limit, before = queries.limit(request), queries.cursor(request)
     source = request.query_params.get("source") or None
@@ -43,7 +37,7 @@ async def list_events(request: Request) -> JSONResponse:
 
 
 async def show_event(request: Request) -> JSONResponse:
-    house = _admin(request)
+    house = auth.admins_house(request)
     id_ = request.path_params["id"]
 
     async def look(ledger: Ledger) -> tuple[Event | None, list[Statement]]:
@@ -58,7 +52,7 @@ async def show_event(request: Request) -> JSONResponse:
 
 async def replay_event(request: Request) -> JSONResponse:
     """Read a kept event again: an unreadable one as it is, a decided one only by `{"force": true}`."""
-    house = _admin(request)
+    house = auth.admins_house(request)
     id_ = request.path_params["id"]
     force = (await queries.document(request, {"force"})).get("force", False)
 
@@ -79,8 +73,8 @@ async def replay_event(request: Request) -> JSONResponse:
 
 
 async def list_incidents(request: Request) -> JSONResponse:
-    house = _admin(request)
-    where = queries.incident_filters(request)
+    house = auth.admins_house(request)
+    wanted = queries.wanted(request)
     limit, cursor = queries.limit(request), queries.cursor(request)
     before = None
     if cursor is not None:
@@ -88,13 +82,13 @@ async def list_incidents(request: Request) -> JSONResponse:
         if match is None:
             raise queries.bad("cursor", "is none that this list gave")
         before = (int(match[1]), match[2])
-    found = await house.store.read(lambda ledger: ledger.incidents.page(where, before, limit + 1))
-    keys = [f"{incident.opened_at} {incident.id}" for incident in found]
-    return queries.page([incident_json(incident) for incident in found], limit, keys)
+    found, rest = await house.store.read(lambda ledger: ledger.incidents.page(wanted, before, limit))
+    key = None if rest is None else f"{rest[0]} {rest[1]}"
+    return queries.listed([incident_json(incident) for incident in found], key)
 
 
 async def show_incident(request: Request) -> JSONResponse:
-    house = _admin(request)
+    house = auth.admins_house(request)
     name = request.path_params["id"]
 
     async def look(ledger: Ledger) -> dict[str, Json] | None:
@@ -106,7 +100,9 @@ async def show_incident(request: Request) -> JSONResponse:
         subjects = [incident.id, *(digest.id for digest in await ledger.digests.ever(incident.id))]
         found = await ledger.outbox.of(subjects)
         deliveries = [delivery for subject in subjects for delivery in found.get(subject, [])]
-        timers = (await ledger.timers.of([incident.id])).get(incident.id, [])
+        # A conversation is said again for those of it that nobody has acknowledged.
+        armed = await ledger.timers.of(subjects if incident.state == "open" else [incident.id])
+        timers = sorted((timer for many in armed.values() for timer in many), key=lambda timer: timer.due_at)
         tried = await ledger.outbox.attempts_of([delivery.id for delivery in deliveries])
         return {
             **incident_json(incident),
@@ -134,7 +130,7 @@ async def show_incident(request: Request) -> JSONResponse:
 
 
 async def list_deliveries(request: Request) -> JSONResponse:
-    house = _admin(request)
+    house = auth.admins_house(request)
     states = queries.words(request, "state", _DELIVERY_STATES)
     limit, before = queries.limit(request), queries.cursor(request)
     channel = request.query_params.get("channel") or None
@@ -143,7 +139,7 @@ async def list_deliveries(request: Request) -> JSONResponse:
 
 
 async def redeliver(request: Request) -> JSONResponse:
-    house = _admin(request)
+    house = auth.admins_house(request)
     id_ = request.path_params["id"]
 
     async def act(ledger: Ledger) -> Delivery:
@@ -160,7 +156,7 @@ async def redeliver(request: Request) -> JSONResponse:
 
 
 async def list_channels(request: Request) -> JSONResponse:
-    house = _admin(request)
+    house = auth.admins_house(request)
     configuration = house.configuration
     depths = await house.store.read(lambda ledger: ledger.outbox.depths())
     counts = {(channel, state): count for channel, state, count, _ in depths}
@@ -178,11 +174,11 @@ async def list_channels(request: Request) -> JSONResponse:
         {"name": name, "kind": None, "state": "asleep", "waits_for": list(unset)}
         for name, unset in configuration.sleeping_channels.items()
     ]
-    return JSONResponse({"items": sorted([*awake, *asleep], key=lambda c: str(c["name"])), "next_cursor": None})
+    return queries.whole(sorted([*awake, *asleep], key=lambda c: str(c["name"])))
 
 
 async def test_channel(request: Request) -> JSONResponse:
-    house = _admin(request)
+    house = auth.admins_house(request)
     name = request.path_params["name"]
     if name in house.configuration.sleeping_channels:
         raise Conflict(f"The channel sleeps: {', '.join(house.configuration.sleeping_channels[name])} is not set.")
@@ -196,7 +192,7 @@ async def explain_alert(request: Request) -> JSONResponse:
     """As `tocsin explain`. The body is a generic alert or a list of them; with `?source=` it is that source's
     webhook body, with the request's own headers. Or it is an envelope: `{"alert"}` or `{"source", "headers",
     "body"}`. `at`, in the query or the envelope, asks about another hour."""
-    house = _admin(request)
+    house = auth.admins_house(request)
     asked = await queries.question(request)
     now = house.pipeline.now() if asked.at is None else parse_rfc3339(asked.at)
     if now is None:
@@ -206,9 +202,3 @@ async def explain_alert(request: Request) -> JSONResponse:
     except Unreadable as error:
         raise Refused(422, str(error), "unreadable") from None
     return JSONResponse(shape)
-
-
-def _admin(request: Request) -> House:
-    house = house_of(request)
-    auth.require_admin(house, request.scope)
-    return house

@@ -82,9 +82,14 @@ def require_admin(house: House, scope: Scope) -> None:
         raise Refused(401, "An administrator's token is needed: TOCSIN_ADMIN_TOKEN.", "no_admin", headers=_CHALLENGE)
 
 
+def house_of(request: Request) -> House:
+    house: House = request.app.state.house
+    return house
+
+
 def admins_house(request: Request) -> House:
     """The house, for an administrator. Raises Refused (401) for anybody else."""
-    house: House = request.app.state.house
+    house = house_of(request)
     require_admin(house, request.scope)
     return house
 

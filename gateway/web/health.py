@@ -15,7 +15,7 @@ from gateway.rules.shapes import rfc3339
 from gateway.store.safe import Ledger
 from gateway.telemetry import REGISTRY
 from gateway.web import auth
-from gateway.web.api import house_of
+from gateway.web.auth import house_of
 from gateway.web.house import House
 
 PROBE_SECONDS = 2.0

@@ -27,7 +27,7 @@ from gateway.rules.shapes import rfc3339
 from gateway.rules.shifts import HORIZON, OnCall, Shift, in_weeks, on_call, shifts, weekly_grid
 from gateway.store.safe import Ledger
 from gateway.web import auth, queries
-from gateway.web.forms import Form
+from gateway.web.forms import LONGEST_NOTE, Form
 from gateway.web.house import House
 from gateway.web.problems import Refused
 
@@ -57,7 +57,7 @@ async def show(request: Request) -> JSONResponse:
 
 async def calendar(request: Request) -> Response:
     """The rotation as iCalendar, for whoever has its address: a calendar program can send no header."""
-    house: House = request.app.state.house
+    house = auth.house_of(request)
     name = request.path_params["rotation"]
     shown = request.query_params.get("token", "").encode("utf-8", "replace")
     by_address = bool(house.link_key) and hmac.compare_digest(shown, token(house.link_key, name).encode())
@@ -93,13 +93,13 @@ async def list_overrides(request: Request) -> JSONResponse:
     house = auth.admins_house(request)
     now = house.pipeline.now()
     found = await house.store.read(lambda ledger: ledger.quiet.overrides(now))
-    return JSONResponse({"items": [override_json(one) for one in found], "next_cursor": None})
+    return queries.whole([override_json(one) for one in found])
 
 
 async def add_override(request: Request) -> JSONResponse:
-    """`{"rotation", "member", "from", "to", "for"?, "by"?}`. Times without a zone are in the rotation's."""
+    """`{"rotation", "member", "from", "to", "for"?, "by"?, "reason"?}`. Times without a zone are in the rotation's."""
     house = auth.admins_house(request)
-    form = await Form.of(request, "rotation", "member", "from", "to", "for", "by")
+    form = await Form.of(request, "rotation", "member", "from", "to", "for", "by", "reason")
     routing, now = house.configuration.routing, house.pipeline.now()
     name = form.text("rotation", needed=True)
     rotation = routing.rotations.get(name)
@@ -115,6 +115,7 @@ async def add_override(request: Request) -> JSONResponse:
         id=house.pipeline.new_id(),
         instead_of=_somebody(form, "for", rotation, routing),
         by=form.text("by") or "api",
+        reason=form.text("reason", LONGEST_NOTE),
     )
     if override.instead_of and override.instead_of == override.member:
         form.wrong("for", "is the member; name whose turn the member takes, or leave it out")
@@ -146,6 +147,7 @@ def override_json(override: Override) -> dict[str, Json]:
         "to": rfc3339(override.end),
         "for": override.instead_of or None,
         "by": override.by,
+        "reason": override.reason,
     }
 
 

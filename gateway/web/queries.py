@@ -6,55 +6,51 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, TypeVar
 
-import sqlalchemy as sa
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from gateway.errors import BadField
-from gateway.model import Json, Severity
+from gateway.model import Json, Severity, State
+from gateway.rules.calendars import choice, suggestion
 from gateway.rules.reading import decode
 from gateway.rules.shapes import parse_rfc3339
-from gateway.store.schema import LIVING, incidents
+from gateway.store.searching import Wanted
 from gateway.web import intake
 from gateway.web.auth import headers_of
 from gateway.web.problems import Refused
 
+Word = TypeVar("Word", bound=str)
+
 MOST_ITEMS = 200
 DEFAULT_ITEMS = 50
-_INCIDENT_STATES = ("open", "acknowledged", "resolved")
+_INCIDENT_STATES: Final[tuple[State, ...]] = ("open", "acknowledged", "resolved")
 _LONGEST_QUESTION = 200  # SQLite takes patterns of 50,000 bytes, but none of that length is a question
 _ENVELOPE = frozenset(("alert", "source", "headers", "body"))
 _MOST_OF_A_BODY = 1024 * 1024
 
 
-def incident_filters(request: Request) -> list[sa.ColumnElement[bool]]:
+def wanted(request: Request) -> Wanted:
     asked = request.query_params
-    where: list[sa.ColumnElement[bool]] = []
-    states = words(request, "state", _INCIDENT_STATES)
-    if states:
-        where.append(incidents.c.state.in_(sorted(states)))
-        if "resolved" not in states:
-            where.append(LIVING)  # says the same, and lets the index of the living be used
-    if asked.get("severity"):
-        levels = [Severity.read(word) for word in asked["severity"].split(",")]
-        if None in levels:
-            raise bad("severity", f"must be among {', '.join(level.word for level in Severity)}")
-        where.append(incidents.c.severity.in_([int(level) for level in levels if level is not None]))
-    where += [incidents.c[name] == asked[name] for name in ("source", "service") if asked.get(name)]
+    levels = [Severity.read(word) for word in asked["severity"].split(",")] if asked.get("severity") else []
+    if None in levels:
+        raise bad("severity", f"must be among {', '.join(level.word for level in Severity)}")
     if len(asked.get("q", "")) > _LONGEST_QUESTION:
         raise bad("q", f"must be at most {_LONGEST_QUESTION} characters long")
-    if asked.get("q"):
-        where.append(incidents.c.title.icontains(asked["q"], autoescape=True))
-    if asked.get("since"):
-        since = parse_rfc3339(asked["since"])
-        if since is None:
-            raise bad("since", "is no RFC 3339 time")
-        where.append(incidents.c.updated_at >= since)
-    return where
+    since = parse_rfc3339(asked["since"]) if asked.get("since") else None
+    if asked.get("since") and since is None:
+        raise bad("since", "is no RFC 3339 time")
+    return Wanted(
+        states=words(request, "state", _INCIDENT_STATES),
+        severities=frozenset(level for level in levels if level is not None),
+        source=asked.get("source") or None,
+        service=asked.get("service") or None,
+        text=asked.get("q", ""),
+        since=since,
+    )
 
 
 async def document(request: Request, keys: set[str]) -> Mapping[str, Any]:
@@ -65,10 +61,15 @@ async def document(request: Request, keys: set[str]) -> Mapping[str, Any]:
     document = decode("", raw)
     if not isinstance(document, dict):
         raise Refused(422, "The body must be a JSON object.", "bad_field")
-    unknown = sorted(set(document) - keys)
-    if unknown:
-        raise Refused(422, "A key is unknown.", "bad_field", errors=[BadField(key, "is unknown") for key in unknown])
+    _check_keys(document, keys)
     return document
+
+
+def _check_keys(document: Mapping[str, Any], keys: Collection[str]) -> None:
+    unknown = sorted(set(document) - set(keys))
+    if unknown:
+        wrong = [BadField(key, "is unknown" + (suggestion(key, keys) or f"; {choice('key', keys)}")) for key in unknown]
+        raise Refused(422, "A key is unknown.", "bad_field", errors=wrong)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +97,7 @@ async def question(request: Request) -> Question:
 
 
 def _unwrapped(document: Mapping[str, Any], at: str | None) -> Question:
-    unknown = sorted(set(document) - _ENVELOPE - {"at"})
-    if unknown:
-        raise Refused(422, "A key is unknown.", "bad_field", errors=[BadField(key, "is unknown") for key in unknown])
+    _check_keys(document, _ENVELOPE | {"at"})
     if ("alert" in document) == ("body" in document):
         raise bad("alert", "give either `alert`, or `body` with `source`")
     headers = document.get("headers", {})
@@ -114,12 +113,12 @@ def _unwrapped(document: Mapping[str, Any], at: str | None) -> Question:
     )
 
 
-def words(request: Request, name: str, known: Sequence[str]) -> frozenset[str]:
+def words(request: Request, name: str, known: Sequence[Word]) -> frozenset[Word]:
     text = request.query_params.get(name, "")
     asked = frozenset(word.strip() for word in text.split(",") if word.strip())
     if not asked <= set(known):
         raise bad(name, f"must be among {', '.join(known)}")
-    return asked
+    return frozenset(word for word in known if word in asked)
 
 
 def limit(request: Request) -> int:
@@ -143,13 +142,19 @@ def cursor(request: Request) -> str | None:
     return key
 
 
-def page(items: list[dict[str, Json]], limit: int, keys: list[str] | None = None) -> JSONResponse:
+def page(items: list[dict[str, Json]], limit: int) -> JSONResponse:
     """`items` holds one more than asked for where there is a next page."""
-    cursor = None
-    if len(items) > limit:
-        key = keys[limit - 1] if keys is not None else str(items[limit - 1]["id"])
-        cursor = base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
-    return JSONResponse({"items": items[:limit], "next_cursor": cursor})
+    return listed(items[:limit], str(items[limit - 1]["id"]) if len(items) > limit else None)
+
+
+def listed(items: list[dict[str, Json]], next_key: str | None) -> JSONResponse:
+    cursor = None if next_key is None else base64.urlsafe_b64encode(next_key.encode()).decode().rstrip("=")
+    return JSONResponse({"items": items, "next_cursor": cursor})
+
+
+def whole(items: Sequence[Mapping[str, Json]]) -> JSONResponse:
+    """A list that has no pages."""
+    return JSONResponse({"items": items, "next_cursor": None})
 
 
 def bad(path: str, message: str) -> Refused:

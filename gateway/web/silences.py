@@ -18,7 +18,7 @@ from gateway.rules.matching import Match
 from gateway.rules.moments import read_when
 from gateway.rules.reading import normalise
 from gateway.rules.shapes import rfc3339
-from gateway.web import auth
+from gateway.web import auth, queries
 from gateway.web.forms import LONGEST_NOTE, Form
 
 LONGEST: Final[Millis] = 366 * 86_400_000
@@ -53,7 +53,7 @@ async def list_silences(request: Request) -> JSONResponse:
     house = auth.admins_house(request)
     now = house.pipeline.now()
     found = await house.store.read(lambda ledger: ledger.quiet.silences(now))
-    return JSONResponse({"items": [silence_json(silence) for silence in found], "next_cursor": None})
+    return queries.whole([silence_json(silence) for silence in found])
 
 
 async def add(request: Request) -> JSONResponse:
@@ -109,7 +109,7 @@ def _until(form: Form, now: Millis) -> Millis:
         return 0
     try:
         end = read_when(until, _UTC, now) if name == "until" else now + read_duration(lasts)
-    except (ValueError, OverflowError) as refused:
+    except ValueError as refused:
         form.wrong(name, str(refused))
         return 0
     if end <= now:

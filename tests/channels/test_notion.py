@@ -196,6 +196,7 @@ async def test_the_title_is_filled_by_the_mapping_where_it_says_so() -> None:
         (a_message(custom_title="Ours"), "Ours"),
         (a_message(custom_title=""), "[CRITICAL] shop is down"),
         (a_message(title=""), "shop is down"),
+        (a_message(title="NOTE: shop is down", standing="[CRITICAL] shop is down"), "[CRITICAL] shop is down"),
     ],
 )
 async def test_the_title_is_never_empty(message: Message, title: str) -> None:
@@ -621,6 +622,7 @@ def test_a_page_that_cannot_fit_is_as_small_as_it_gets() -> None:
         ("hour", 12.0),
         ("weekday", "fri"),
         ("week_of_year", 47.0),
+        ("message", "[CRITICAL] shop is down"),
         ("acknowledged_at", None),
     ],
 )
@@ -630,6 +632,20 @@ def test_a_field_is_read_from_the_message(field: str, wanted: object) -> None:
     )
     message = dataclasses.replace(a_message(), incident=incident)
     assert Entry.model_validate({"from": field}).read(message, UTC) == wanted
+
+
+@pytest.mark.parametrize(
+    ("muted_by", "facts", "wanted"),
+    [
+        ("silenced until 2026-11-20T14:00:00.000Z by anna", ("the sender's", "anna 님이 중지"), "anna 님이 중지"),
+        ("", ("the sender's",), None),
+        ("mute backup", (), None),
+    ],
+)
+def test_why_it_is_muted_is_read_in_the_channels_words(muted_by: str, facts: tuple[str, ...], wanted: object) -> None:
+    told = tuple(("알림 중지", fact) for fact in facts)
+    message = a_message(language="ko", facts=told, incident=an_incident(muted_by=muted_by))
+    assert Entry.model_validate({"from": "muted_by"}).read(message, UTC) == wanted
 
 
 def test_a_map_speaks_for_every_kind_of_value() -> None:

@@ -292,6 +292,16 @@ class TestBot:
         assert (reply.thread, reply.body["text"]) == (root.ts, "*[EMERGENCY] shop is down*")
         assert "reply_broadcast" not in reply.body
 
+    async def test_a_note_is_told_in_the_thread_and_the_root_keeps_its_title(self) -> None:
+        fake = FakeSlack()
+        ref = await posted(fake)
+        note = a_change(occasion="noted", title="NOTE: shop is down", standing="[CRITICAL] shop is down")
+        assert await bot(fake.transport).send(note, ref) == Sent(ref)
+        root, reply = fake.messages
+        assert root.texts[-1].startswith("[CRITICAL] shop is down")
+        assert "NOTE" not in str(fake.asked("chat.update")[0])
+        assert reply.body["text"] == "*NOTE: shop is down*"
+
     async def test_a_quiet_change_edits_the_root_alone(self) -> None:
         fake = FakeSlack()
         ref = await posted(fake)

@@ -258,6 +258,16 @@ class TestChanges:
         assert fake.messages[1].body["disable_notification"] is True
         assert fake.messages[1].body["reply_parameters"]["message_id"] == 1
 
+    async def test_a_note_is_told_by_the_reply_and_what_stands_keeps_its_title(self) -> None:
+        fake = FakeTelegram()
+        ref = await posted(fake)
+        note = a_change(occasion="noted", title="NOTE: shop is down", standing="[CRITICAL] shop is down")
+        assert await connect(fake).send(note, ref) == Sent(ref)
+        standing, reply = fake.messages
+        assert standing.text.startswith("🚨 [CRITICAL] shop is down")
+        assert "NOTE" not in standing.text
+        assert reply.text.startswith("🚨 NOTE: shop is down")
+
     @pytest.mark.parametrize("message", [a_change(quiet=True), a_change(occasion="eased"), a_change(occasion="linked")])
     async def test_a_change_that_calms_only_edits(self, message: Any) -> None:
         fake = FakeTelegram()

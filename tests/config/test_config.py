@@ -17,11 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway import config, plugins
-from gateway.config import Configuration, Plugs, Refused, load, summary
+from gateway.config import Configuration, Plugs, Refused, load, outdated, summary
 from gateway.config.problems import sentence
 from gateway.contracts import SourceSettings
 from gateway.errors import BadConfiguration
 from gateway.rules.expectations import Never, Newest, Now
+from gateway.rules.retention import DAY, RetentionSettings
 
 ROOT = Path(__file__).parent.parent.parent
 BAD = sorted((Path(__file__).parent / "bad").glob("*.yaml"))
@@ -50,6 +51,7 @@ calendars:
 public_url: https://alerts.example.com/
 trusted_proxies: [10.0.0.0/8]
 reopen_within: 5m
+retention: {events: 7d}
 """
 
 
@@ -88,6 +90,7 @@ def test_a_good_file_is_one_frozen_value(tmp_path: Path) -> None:
     assert good.public_url == "https://alerts.example.com"
     assert [str(network) for network in good.trusted_proxies] == ["10.0.0.0/8"]
     assert good.reopen_within == 300_000
+    assert good.retention == RetentionSettings(events=7 * DAY, incidents=400 * DAY)
 
 
 def test_the_routing_knows_its_routes_its_hour_and_who_sleeps(tmp_path: Path) -> None:
@@ -191,20 +194,31 @@ def test_the_summary_says_where_there_are_no_buttons(
     assert ("buttons and links are left out: public_url is not set" in said.splitlines()) is left_out
 
 
-def test_the_summary_names_calendars_that_are_over_where_it_knows_the_hour(tmp_path: Path) -> None:
-    text = 'calendars:\n  release: {time_zone: UTC, dates: [{from: "2026-01-04T00:00", to: "2026-01-05T12:00"}]}\n'
-    good = loaded(tmp_path, text)
-    over = "calendar release never opens again: its dates are over"
-    assert over in summary(good, MONDAY_NOON)
-    assert over not in summary(good, MONDAY_NOON - 1)
-    assert over not in summary(good, MONDAY_NOON - 7 * 86_400_000)
-    assert over not in summary(good)
+OVER = """calendars:
+  office: {time_zone: UTC, weekly: [{days: mon, from: "09:00", to: "18:00"}]}
+  release: {time_zone: UTC, dates: [{from: "2026-01-04T00:00", to: "2026-01-05T12:00"}]}
+"""
+
+
+def test_a_calendar_whose_dates_are_over_is_a_problem_where_the_hour_is_known(tmp_path: Path) -> None:
+    """A gateway asks without the hour, and warns of it: a file that was good must not turn bad as time passes."""
+    good = loaded(tmp_path, OVER)
+    file = tmp_path / "routing.yaml"
+    over = "calendars.release: never opens again: its dates are over; give it later ones, or remove it"
+    with pytest.raises(BadConfiguration) as refused:
+        load(file, {}, now=MONDAY_NOON)
+    assert str(refused.value) == f"{file}:3: {over}"
+    assert outdated(good, MONDAY_NOON) == [over]
+    for earlier in (MONDAY_NOON - 1, MONDAY_NOON - 7 * 86_400_000):
+        assert load(file, {}, now=earlier).hash == good.hash
+        assert outdated(good, earlier) == []
 
 
 def test_a_file_with_little_in_it_is_good(tmp_path: Path) -> None:
     good = loaded(tmp_path, "channels:\n  terminal: {kind: screen}\nroutes:\nsources:\n# nothing yet\n")
     assert good.routing.routes == ()
     assert good.reopen_within == 600_000
+    assert good.retention == RetentionSettings()
     assert good.public_url == ""
     assert summary(good).startswith("0 sources, 1 channel, 0 routes;")
 
@@ -515,7 +529,16 @@ def with_value(value: object) -> Iterator[dict[str, object]]:
     for adapter in plugins.adapters():
         for key in SourceSettings.model_fields.keys() - REFERENCES:
             yield {"sources": {"x": {"adapter": adapter, key: value}}}
-    for key in ("public_url", "trusted_proxies", "reopen_within", "sources", "channels", "routes", "calendars"):
+    for key in (
+        "public_url",
+        "trusted_proxies",
+        "reopen_within",
+        "retention",
+        "sources",
+        "channels",
+        "routes",
+        "calendars",
+    ):
         yield {key: value}
     for key in ("time_zone", "weekly", "dates", "except"):
         yield {"calendars": {"x": {key: value}}}
@@ -587,6 +610,7 @@ _FILES = st.fixed_dictionaries(
         "public_url": _TREES,
         "trusted_proxies": _TREES,
         "reopen_within": _TREES,
+        "retention": st.dictionaries(_WORDS, _TREES, max_size=3) | _TREES,
     },
 )
 _quiet = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)

@@ -58,6 +58,21 @@ def test_what_is_over_can_be_opened_again_and_not_be_acknowledged() -> None:
         act(OVER, Act("acknowledge", "kim"), AT, new_id)
 
 
+@pytest.mark.parametrize(
+    ("ended_by", "resolved_at", "said"),
+    [
+        ("lee", AT, "by lee, 2026-11-20 10:00 UTC"),
+        ("gateway", AT, "by the gateway, 2026-11-20 10:00 UTC"),
+        ("01a1fbf8-9e28-71b6-ba99-285c060ecc0c", AT, "by its sender, 2026-11-20 10:00 UTC"),
+        ("", None, "by its sender, some time ago"),
+    ],
+)
+def test_who_ended_it_is_named_to_who_comes_too_late(ended_by: str, resolved_at: int | None, said: str) -> None:
+    over = replace(OVER, resolved_at=resolved_at)
+    with pytest.raises(Conflict, match=f"^#12 is resolved already, {said}; there is nothing to acknowledge.$"):
+        act(over, Act("acknowledge", "kim"), AT, new_id, ended_by)
+
+
 def test_who_was_first_is_named() -> None:
     had = replace(OPEN, state="acknowledged", acknowledged_by="lee", acknowledged_at=AT)
     with pytest.raises(Conflict, match="acknowledged by lee first, at 2026"):

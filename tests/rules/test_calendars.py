@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gateway.model import Millis
-from gateway.rules.calendars import CalendarSettings, is_open, next_boundary
+from gateway.rules.calendars import CalendarSettings, is_open, is_over, next_boundary
 
 MINUTE = 60_000
 DAY = 86_400_000
@@ -298,6 +298,21 @@ def test_the_end_of_all_years_is_no_boundary() -> None:
     assert next_boundary(ever, at("2026-01-01T00:00:00+01:00")) is None
 
 
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Seoul"])
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+def test_a_date_at_the_edge_of_all_years_is_read(zone: str, day: str) -> None:
+    edge = calendar(time_zone=zone, dates=[{"from": f"{day}T00:00", "to": f"{day}T23:59"}], **{"except": [day]})
+    assert is_over(edge, at("2026-01-01T00:00:00+01:00"))
+
+
+def test_a_calendar_is_over_once_it_is_closed_for_good() -> None:
+    release = calendar(dates=[{"from": "2026-01-01T00:00", "to": "2026-01-02T00:00"}])
+    assert not is_over(release, at("2025-12-31T00:00:00+01:00"))
+    assert not is_over(release, at("2026-01-01T12:00:00+01:00"))
+    assert is_over(release, at("2026-01-02T00:00:00+01:00"))
+    assert not is_over(weekly("daily", "00:00", "24:00"), at("2026-01-02T00:00:00+01:00"))
+
+
 # --- what is refused ----------------------------------------------------------------------------------
 
 
@@ -305,6 +320,12 @@ def test_the_end_of_all_years_is_no_boundary() -> None:
     ("change", "place", "sentence"),
     [
         ({"time_zone": "Asia/Soul"}, ("time_zone",), "is no time zone; did you mean 'Asia/Seoul'?"),
+        ({"time_zone": "Asia"}, ("time_zone",), "is no time zone; write it like Asia/Seoul"),
+        (
+            {"dates": [{"from": "2026-03-29T02:10", "to": "2026-03-29T03:05"}], "time_zone": "Europe/Berlin"},
+            ("dates", 0, "to"),
+            "is not after its beginning, for summer time skips that hour; give it a later one",
+        ),
         ({"time_zone": "asia/seoul"}, ("time_zone",), "is no time zone; did you mean 'Asia/Seoul'?"),
         ({"time_zone": "+09:00"}, ("time_zone",), "is no time zone; write it like Asia/Seoul"),
         ({"time_zone": ["UTC"]}, ("time_zone",), "is no time zone; write it like Asia/Seoul"),
@@ -335,7 +356,7 @@ def test_the_end_of_all_years_is_no_boundary() -> None:
         (
             {"dates": [{"from": "2026-12-24T10:00Z", "to": "2026-12-24T19:00"}]},
             ("dates", 0, "to"),
-            "is not after its beginning",
+            "is not after its beginning; give it a later one",
         ),
     ],
 )

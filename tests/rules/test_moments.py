@@ -62,7 +62,7 @@ def test_a_time_is_read_as_people_say_it(said: str, meant: str) -> None:
         ("9999-12-31T23:00:00Z", "is too far away; take a year from 1970 to 2499"),
         ("1969-12-31T23:00:00Z", "is too far away"),
         ("9999-12-31T23:59", "is too far away"),
-        ("+9999999999d", "is too far away"),
+        ("+36501d", "a span from now is written like"),
         (f"+{'9' * 400}d", "is no time; write it like"),
     ],
 )

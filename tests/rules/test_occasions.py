@@ -43,6 +43,16 @@ def test_what_is_a_reason_to_speak_rings(what: What) -> None:
     assert (story.occasion, story.quiet) == (what, False)
 
 
+def test_who_heard_nothing_of_what_shakes_hears_whether_it_still_does() -> None:
+    assert read("opened", "flapping", said=0).occasion == "flapping"
+    assert read("opened", "flapping", "steadied", said=0).occasion == "steadied"
+    assert read("opened", "resolved", "flapping", said=0, incident=OVER).occasion == "flapping"
+    assert read("opened", "resolved", "steadied", said=0, incident=OVER).occasion == "steadied"
+    assert read("opened", "flapping", "resolved", said=0, incident=OVER).occasion == "over"
+    assert read("opened", "unanswered", "resolved", said=0, incident=OVER).occasion == "over"
+    assert read("opened", "resolved", "unanswered", said=0, incident=OVER).occasion == "over"
+
+
 def test_the_newest_reason_is_told() -> None:
     assert read("opened", "escalated", "acknowledged").occasion == "acknowledged"
     assert read("opened", "acknowledged", "noted").occasion == "noted"

@@ -48,7 +48,7 @@ def problems(tree: dict[str, Any]) -> dict[tuple[Any, ...], str]:
                     {"member": "lee", "from": "2026-01-05T09:00", "to": "2026-01-05T00:01Z"},
                 ],
             },
-            {("overrides", 0, "to"): "is not after its beginning"},
+            {("overrides", 0, "to"): "is not after its beginning; give it a later one"},
         ),
     ],
 )

@@ -372,3 +372,22 @@ def test_a_layer_without_members_or_with_many_handoff_days_is_refused(layer: dic
 def test_an_override_for_its_own_member_is_refused() -> None:
     with pytest.raises(ValidationError, match="is its own member; name whose turn"):
         rotation(overrides=[{"member": "kim", "for": "kim", "from": "2026-01-05T00:00", "to": "2026-01-06T00:00"}])
+
+
+# --- for ever -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Seoul"])
+@pytest.mark.parametrize(
+    ("begin", "since"), [("2026-01-01T00:00", "2026-01-01T00:00"), ("0001-01-01T00:00", None)], ids=["since", "always"]
+)
+def test_what_lasts_until_the_last_of_all_years_has_no_end(zone: str, begin: str, since: str | None) -> None:
+    """Whoever writes 9999-12-31 means for ever; no clock shows what comes behind it."""
+    now = at("2026-03-01T00:00+00:00")
+    began = since and round(dt.datetime.fromisoformat(since).replace(tzinfo=ZoneInfo(zone)).timestamp() * 1000)
+    span = {"from": begin, "to": "9999-12-31T23:59"}
+    instead_of_all = rotation(time_zone=zone, overrides=[{"member": "park", **span}])
+    assert on_call(instead_of_all, "r", {}, (), now) == OnCall("park", began, None, "override in the file")
+    ever = CalendarSettings.model_validate({"time_zone": zone, "dates": [span], "except": ["9999-12-31"]})
+    for_ever = layered({"members": "kim", "during": "ever"}, {"members": "lee"}, time_zone=zone)
+    assert on_call(for_ever, "r", {"ever": ever}, (), now) == OnCall("kim", began, None, "layer 0")

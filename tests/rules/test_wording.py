@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model import Action, Change, Delivery, Incident, Message, Severity, What
+from gateway.model import Action, Change, Delivery, Incident, Message, Severity, State, What
 from gateway.rules import templates, wording
 from gateway.rules.facts import news_of
 from gateway.rules.phrases import Language
@@ -355,22 +355,51 @@ class TestWhatPeopleAndTimersDo:
         assert message.brief.startswith("NOBODY ANSWERED: CRITICAL Disk 94% full, db-1/production #12")
 
     @pytest.mark.parametrize(
-        ("muted_by", "note", "english", "korean"),
+        ("muted_by", "english", "korean"),
         [
-            (f"silence {EVENT}: by kim", "until 2026-11-20T11:00:00Z", "silenced by kim until 11:00 UTC",
-             "kim 님이 중지, 11:00 UTC까지"),
-            (f"silence {EVENT}: work, more, by kim", "until 2026-11-30T11:00:00Z",
-             "silenced by kim until 2026-11-30 11:00 UTC: work, more",
-             "kim 님이 중지, 2026-11-30 11:00 UTC까지: work, more"),
-            (f"silence {EVENT}: work", "work", "silenced: work", "사용자가 중지: work"),
-            (f"silence {EVENT}", "until 2026-13-30T11:00:00Z", "silenced", "사용자가 중지"),
-            ("mute nightly backup: backups", "", "mute nightly backup: backups", "mute nightly backup: backups"),
+            ("silenced until 2026-11-20T11:00:00.000Z by kim", "silenced until 11:00 UTC by kim",
+             "kim 님이 11:00 UTC까지 중지"),
+            ("silenced until 2026-11-30T11:00:00.000Z by kim: work, more: all",
+             "silenced until 2026-11-30 11:00 UTC by kim: work, more: all",
+             "kim 님이 2026-11-30 11:00 UTC까지 중지: work, more: all"),
+            ("silenced until 2026-11-20T11:00:00.000Z: work", "silenced until 11:00 UTC: work",
+             "11:00 UTC까지 사용자가 중지: work"),
+            ("silenced by kim: work", "silenced by kim: work", "kim 님이 중지: work"),
+            ("silenced until 9999-12-31T23:59:59.999Z by kim", "silenced by kim", "kim 님이 중지"),
+            ("silenced until 2026-13-30T11:00:00Z", "silenced", "사용자가 중지"),
+            ("mute nightly backup: backups", "mute nightly backup: backups", "mute nightly backup: backups"),
         ],
     )  # fmt: skip
-    def test_a_silence_is_told_by_whose_it_is(self, muted_by: str, note: str, english: str, korean: str) -> None:
+    def test_a_silence_is_told_by_whose_it_is_and_until_when(self, muted_by: str, english: str, korean: str) -> None:
         muted = replace(INCIDENT, muted_by=muted_by)
-        assert dict(heard(news("muted", note, "kim"), 1, muted).facts)["Muted"] == english
-        assert dict(heard(news("muted", note, "kim"), 1, muted, KOREAN).facts)["알림 중지"] == korean
+        assert dict(heard(news("muted"), 1, muted).facts)["Muted"] == english
+        assert dict(heard(news("muted"), 1, muted, KOREAN).facts)["알림 중지"] == korean
+
+    def test_the_end_of_a_silence_is_told_in_the_readers_time(self) -> None:
+        muted = replace(INCIDENT, muted_by="silenced until 2026-11-20T11:00:00.000Z by anna: deploy")
+        in_seoul = replace(ENGLISH, zone=ZoneInfo("Asia/Seoul"))
+        assert dict(heard(news("muted"), 1, muted, in_seoul).facts)["Muted"] == (
+            "silenced until 20:00 KST by anna: deploy"
+        )
+
+    def test_a_template_shows_a_silence_in_the_readers_words(self) -> None:
+        muted = replace(INCIDENT, muted_by="silenced until 2026-11-20T11:00:00.000Z by anna: deploy")
+        own = replace(KOREAN, templates=templates.compile("{{ muted_by }}", None))
+        assert heard(news("muted"), 1, muted, own).custom_title == "anna 님이 11:00 UTC까지 중지: deploy"
+
+    @pytest.mark.parametrize(
+        ("what", "state", "standing"),
+        [
+            ("noted", "open", "CRITICAL Disk 94% full"),
+            ("noted", "acknowledged", "ACKNOWLEDGED: CRITICAL Disk 94% full"),
+            ("assigned", "open", "CRITICAL Disk 94% full"),
+            ("worsened", "open", ""),
+        ],
+    )
+    def test_what_only_passes_leaves_the_title_that_stands(self, what: What, state: State, standing: str) -> None:
+        message = heard(news(what, "looking", "kim"), 1, replace(INCIDENT, state=state))
+        assert message.standing == standing
+        assert message.title != standing
 
     @pytest.mark.parametrize(
         ("what", "note", "korean"),

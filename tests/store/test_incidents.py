@@ -9,7 +9,7 @@ import pytest
 
 from gateway.contracts import Store
 from gateway.model import Incident, Severity
-from gateway.store.schema import incidents
+from gateway.store.searching import Wanted
 from tests.stage import HOUR, NOON
 from tests.store.things import an_incident
 
@@ -121,12 +121,11 @@ async def test_pages_go_from_the_newest_back_and_skip_none(store: Store) -> None
     await save(store, some)
     seen: list[str] = []
     before = None
-    while page := await store.read(lambda ledger, b=before: ledger.incidents.page([], b, 2)):
+    while len(seen) < 6:
+        page, before = await store.read(lambda ledger, b=before: ledger.incidents.page(Wanted(), b, 2))
         seen += [incident.id for incident in page]
-        before = (page[-1].opened_at, page[-1].id)
     assert seen == [incident.id for incident in reversed(some)]
-    where = [incidents.c.opened_at >= NOON + HOUR, incidents.c.state == "open"]
-    assert len(await store.read(lambda ledger: ledger.incidents.page(where, None, 9))) == 4
+    assert before is None
 
 
 async def test_living_ones_are_counted_by_source(store: Store) -> None:

@@ -21,7 +21,7 @@ NEXT = """
 import sqlalchemy as sa
 from alembic import op
 revision = "9000"
-down_revision = "0003"
+down_revision = "0004"
 def upgrade():
     op.add_column("events", sa.Column("size", sa.Integer()))
     op.create_table("sizes", sa.Column("id", sa.Text(), primary_key=True))
@@ -58,7 +58,7 @@ def test_an_older_file_is_copied_and_upgraded(path: Path, monkeypatch: pytest.Mo
     engine.prepare(path)
     assert query(path, "SELECT id, size FROM events") == [("e1", None)]
     assert query(path, "SELECT version_num FROM alembic_version") == [("9000",)]
-    backup = path.with_name("t.db.before-0003")
+    backup = path.with_name("t.db.before-0004")
     assert query(backup, "SELECT id FROM events") == [("e1",)]
     assert query(backup, "SELECT version_num FROM alembic_version") == [(HEAD,)]
 

@@ -221,6 +221,49 @@ class TestRecovering:
         assert await store.read(lambda ledger: ledger.outbox.get("none")) is None
 
 
+class TestTakingBack:
+    async def test_what_nobody_has_heard_is_gone(self, store: Store) -> None:
+        await promise(store, one := a_delivery())
+        await store.write(lambda ledger: ledger.outbox.withdraw([one.id]))
+        assert await store.read(lambda ledger: ledger.outbox.get(one.id)) is None
+        await store.write(lambda ledger: ledger.outbox.withdraw([]))
+
+    async def test_what_is_being_said_stands_if_that_succeeds(self, store: Store) -> None:
+        await promise(store, a_delivery())
+        (taken,) = await claim(store)
+        await store.write(lambda ledger: ledger.outbox.withdraw([taken.id]))
+        assert await settle(store, taken, state="said", said=1) == []
+        assert (await get(store, taken)).said == 1
+        await store.write(lambda ledger: ledger.outbox.withdraw([taken.id]))
+        await promise(store, dataclasses.replace(taken, wanted=2))
+        assert [one.wanted for one in await claim(store)] == [2]
+
+    @pytest.mark.parametrize("how", ["it failed", "nobody lived to tell"])
+    async def test_what_was_being_said_and_was_not_is_gone_at_the_next_claim(self, store: Store, how: str) -> None:
+        await promise(store, a_delivery())
+        (taken,) = await claim(store)
+        await store.write(lambda ledger: ledger.outbox.withdraw([taken.id]))
+        if how == "it failed":
+            await settle(store, taken, state="waiting", tries=1, due_at=NOON + 5)
+        else:
+            await store.write(lambda ledger: ledger.outbox.release_all())
+        held = await store.write(lambda ledger: ledger.outbox.held("team", NOON + 9, 9, urgent=True, heard_too=True))
+        assert held == [], "nor does a summary tell of it"
+        await promise(store, other := a_delivery())
+        assert [one.id for one in await claim(store, NOON + 9)] == [other.id]
+        assert await store.read(lambda ledger: ledger.outbox.get(taken.id)) is None
+
+    async def test_a_new_reason_or_a_person_brings_it_back(self, store: Store) -> None:
+        await promise(store, a_delivery(), a_delivery())
+        one, other = await claim(store)
+        await store.write(lambda ledger: ledger.outbox.withdraw([one.id, other.id]))
+        await settle(store, one, state="waiting", tries=1, due_at=NOON)
+        await settle(store, other, state="failed", tries=1)
+        await promise(store, dataclasses.replace(one, wanted=2))
+        await store.write(lambda ledger: ledger.outbox.again(other.id, NOON))
+        assert {found.id for found in await claim(store)} == {one.id, other.id}
+
+
 class TestLooking:
     async def test_pages_go_backwards_in_time(self, store: Store) -> None:
         some = [a_delivery(channel=channel) for channel in "aab"]
@@ -241,4 +284,4 @@ class TestLooking:
         await promise(store, a_delivery(promised_at=NOON - 5), a_delivery(), a_delivery(channel="gone"))
         await store.write(lambda ledger: ledger.outbox.abandon({"team"}, "x"))
         depths = await store.read(lambda ledger: ledger.outbox.depths())
-        assert sorted(depths) == [("gone", "failed", 1, NOON), ("team", "waiting", 2, NOON - 5)]
+        assert sorted(depths) == [("gone", "failed", 1, 0), ("team", "waiting", 2, NOON - 5)]

@@ -6,14 +6,19 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
-from gateway.store import changes, digests, inbox, incidents, outbox, quiet, timers
+from gateway.model import Severity
+from gateway.store import changes, digests, inbox, incidents, outbox, quiet, retention, searching, timers
 from gateway.store.driver import SQLITE, Prepared
 from gateway.store.engines import sqlite as engine
+from gateway.store.newest import newest
+from gateway.store.schema import deliveries
+from gateway.store.searching import Wanted
 
 STATEMENTS = {
     f"{module.__name__.rpartition('.')[2]}.{name}": statement
-    for module in (inbox, incidents, changes, outbox, timers, quiet, digests)
+    for module in (inbox, incidents, changes, outbox, timers, quiet, digests, retention, searching)
     for name, statement in vars(module).items()
     if isinstance(statement, Prepared)
 }
@@ -65,3 +70,71 @@ def test_what_counts_reads_a_small_index_and_no_table(database: Path, name: str)
     for step in plan(database, STATEMENTS[name]):
         # timers are a table of nothing but their key
         assert not step.startswith("SCAN") or "INDEX" in step or step == "SCAN timers", step
+
+
+@pytest.mark.parametrize("kind", [retention.EVENT, retention.INCIDENT, retention.DIGEST, retention.SILENCE])
+def test_what_is_deleted_is_found_by_an_index(database: Path, kind: retention.Kind) -> None:
+    for statement in (kind.take, kind.drop, *kind.parts, *kind.rest):
+        scans = [step for step in plan(database, statement) if step.startswith("SCAN") and "json_each" not in step]
+        assert scans == [], statement.sql
+
+
+WAYS = {
+    "incidents_opened": Wanted(text="x"),
+    "incidents_state": Wanted(states=frozenset(("open", "acknowledged")), source="x", service="y"),
+    "incidents_service": Wanted(service="x", source="y", severities=frozenset((Severity.ERROR,))),
+    "incidents_source": Wanted(source="x", text="y", severities=frozenset((Severity.ERROR,))),
+    "incidents_severity": Wanted(severities=frozenset((Severity.ERROR, Severity.INFO)), text="x", since=1),
+}
+
+
+@pytest.mark.parametrize("index", WAYS)
+@pytest.mark.parametrize("behind", [[], [sa.tuple_(*searching._ORDER) < sa.tuple_(1, "x")]])
+def test_a_list_of_incidents_is_walked_by_the_index_that_was_meant(
+    database: Path, index: str, behind: list[sa.ColumnElement[bool]]
+) -> None:
+    for way in searching._ways(WAYS[index]):
+        (step,) = plan(database, searching._page([*way.walked, *way.sifted, *behind], 50))
+        assert f" {index}" in step, step
+
+
+@pytest.mark.parametrize(
+    ("states", "where", "index"),
+    [
+        ("failed", [], "deliveries_failed"),
+        ("waiting", [], "deliveries_due"),
+        ("said", [], "sqlite_autoindex_deliveries_1"),
+        ("", [deliveries.c.channel == "x"], "deliveries_channel"),
+        ("failed", [deliveries.c.channel == "x"], "deliveries_failed"),
+    ],
+)
+async def test_a_list_of_deliveries_too(
+    database: Path, states: str, where: list[sa.ColumnElement[bool]], index: str
+) -> None:
+    class Noting:
+        def __init__(self) -> None:
+            self.asked: list[Prepared] = []
+
+        async def all(self, statement: Prepared, _given: object = None) -> list[object]:
+            self.asked.append(statement)
+            return []
+
+    noting = Noting()
+    await newest(noting, outbox._LISTING, states.split(), where, "before", 50)  # type: ignore[arg-type]
+    assert any(f" {index}" in step for step in plan(database, noting.asked[0])), plan(database, noting.asked[0])
+
+
+OF_LISTS = ("incidents_source ", "incidents_service", "incidents_severity", "incidents_state", "incidents_updated")
+
+
+@pytest.mark.parametrize("name", sorted(name for name in STATEMENTS if not name.startswith("searching.")))
+def test_the_indexes_of_lists_mislead_nothing_else(database: Path, name: str) -> None:
+    """Half of all incidents may be of one source: whoever looks for one must not go through them."""
+    misled = [step for step in plan(database, STATEMENTS[name]) for index in OF_LISTS if index in step]
+    assert misled == []
+
+
+def test_the_last_of_a_key_is_found_by_the_whole_key(database: Path) -> None:
+    steps = plan(database, STATEMENTS["incidents._LAST"])
+    assert any("incidents_key (source=? AND fingerprint=?)" in step for step in steps), steps
+    assert any("INTEGER PRIMARY KEY" in step for step in steps), steps

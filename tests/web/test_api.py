@@ -14,6 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from gateway.model import Act
 from tests.house import Running, by_github, running, until
 
 EVENT = {"id", "source", "received_at", "state", "reason", "alerts"}
@@ -517,3 +518,26 @@ async def test_explain_refuses_what_it_cannot_read(house: Running, asked: Any, s
     answer = await house.client.post("/api/v1/explain", content=json.dumps(asked).encode())
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_what_a_group_will_say_again_is_pending_for_who_awaits_somebody(tmp_path: Path) -> None:
+    grouped = ROUTES.replace(
+        "{name: all, match: {kind: told}, to: [terminal, other]}",
+        "{name: all, match: {kind: told}, to: [terminal], group_by: [service], repeat_every: 4h}",
+    )
+    async with running(tmp_path, grouped) as house:
+        await house.alert("a", kind="told", service="db")
+        await house.decided()
+
+        async def pending() -> list[tuple[str, str]]:
+            (incident,) = (await house.get("incidents"))["items"]
+            found = (await house.get(f"incidents/{incident['id']}"))["pending"]
+            return [(timer["kind"], timer["name"]) for timer in found]
+
+        async def armed() -> bool:
+            return await pending() == [("repeat", "terminal")]
+
+        await until(armed)
+        (incident,) = (await house.get("incidents"))["items"]
+        await house.service.pipeline.act(incident["id"], Act("acknowledge", "kim"))
+        assert await pending() == []

@@ -188,7 +188,7 @@ async def test_a_rotation_that_has_nobody_has_an_empty_calendar(house: Running) 
 
 
 async def test_an_override_is_made_listed_followed_and_ended(house: Running) -> None:
-    answer = await override(house, by="choi", **{"for": "kim"})
+    answer = await override(house, by="choi", reason=" moving house ", **{"for": "kim"})
     assert answer.status_code == 201, answer.text
     made = answer.json()
     assert made == {
@@ -199,6 +199,7 @@ async def test_an_override_is_made_listed_followed_and_ended(house: Running) -> 
         "to": "2026-01-12T00:00:00.000Z",
         "for": "kim",
         "by": "choi",
+        "reason": "moving house",
     }
     assert (await house.get("overrides"))["items"] == [made]
     now = (await house.get("oncall", at="thu 12:00"))["items"][0]["now"]
@@ -213,7 +214,7 @@ async def test_an_override_is_made_listed_followed_and_ended(house: Running) -> 
 
 async def test_anybody_of_people_may_stand_in_and_who_made_it_may_be_left_out(house: Running) -> None:
     made = (await override(house, member="choi")).json()
-    assert (made["member"], made["for"], made["by"]) == ("choi", None, "api")
+    assert (made["member"], made["for"], made["by"], made["reason"]) == ("choi", None, "api", "")
     assert (await override(house, member="kim", **{"for": "choi"})).json()["for"] == "choi"
 
 
@@ -272,7 +273,9 @@ async def test_an_override_that_is_over_is_listed_no_more(house: Running) -> Non
         ({"to": "now"}, "to", "is not after `from`"),
         ({"from": "2026-01-01T00:00", "to": "2026-01-02T00:00"}, "to", "is in the past"),
         ({"by": "x" * 101}, "by", "at most 100 characters"),
-        ({"until": "18:00"}, "until", "is unknown"),
+        ({"reason": "x" * 2_001}, "reason", "at most 2,000 characters"),
+        ({"until": "18:00"}, "until", "is unknown; there are by, for, from, member, reason, rotation, to"),
+        ({"membr": "lee"}, "membr", "is unknown; did you mean 'member'?"),
     ],
 )
 async def test_a_wrong_override_is_named(house: Running, body: dict[str, Any], path: str, sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""Several gateways on one database: what each lane has sent of late, and who is there."""
+"""Several gateways on one database: what each lane has sent of late, and who is there. Groups that are said again."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
+    op.add_column("deliveries", sa.Column("remind", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("overrides", sa.Column("reason", sa.Text(), nullable=False, server_default=""))
     op.create_table(
         "lanes",
         sa.Column("channel", sa.Text(), nullable=False),
