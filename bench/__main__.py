@@ -20,6 +20,7 @@ from bench import gate, machine, server
 from bench.accepting import Accepting
 from bench.figures import Part
 from bench.growing import Growing
+from bench.kept import Kept
 from bench.page import NAMES, page
 from bench.plan import WHOLE, Plan
 from bench.plot import draw
@@ -45,6 +46,7 @@ async def measure(letter: str, plan: Plan, folder: Path, left: float) -> Part:
             part = await Replicas(plan, folder).run()
         case _:
             part = await Growing(plan, folder, left).run()
+    part.scale, part.rounds = min(plan.scale, 1.0), plan.rounds
     part.minutes = (time.monotonic() - started) / 60
     part.date = dt.datetime.now(dt.UTC).date().isoformat()
     part.notes.append(f"Load average before it began: {before:.1f}" + (": not a quiet machine." if before > 1 else "."))
@@ -53,24 +55,26 @@ async def measure(letter: str, plan: Plan, folder: Path, left: float) -> Part:
 
 def run(letters: str, plan: Plan, command: str, out: Path, place: str) -> None:
     began = time.monotonic()
-    parts: dict[str, Part] = {}
+    kept = Kept(ROOT / "bench" / "out" / "speed.json")
     with tempfile.TemporaryDirectory(prefix="tocsin-bench-", dir=place or None) as name:
         folder = Path(name)
         facts = machine.facts(folder)
+        parts = kept.read(facts)
         for letter in letters:
             left = 60 * plan.minutes - (time.monotonic() - began)
             print(f"\n{NAMES[letter]}", flush=True)
             parts[letter] = uvloop.run(measure(letter, plan, folder, left))
-            _write(out, parts, facts, command, plan)  # an interrupted run leaves what it has
+            kept.write(parts, facts)
+            _write(out, parts, facts, command)  # an interrupted run leaves what it has
     print(f"\n{(time.monotonic() - began) / 60:.1f} min")
 
 
-def _write(out: Path, parts: dict[str, Part], facts: dict[str, str], command: str, plan: Plan) -> None:
+def _write(out: Path, parts: dict[str, Part], facts: dict[str, str], command: str) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for part in parts.values():
         for chart in part.charts:
             (out / chart.file).write_text(draw(chart))
-    (out / "speed.md").write_text(page(parts, facts, command, plan.minutes, plan.rounds))
+    (out / "speed.md").write_text(page(parts, facts, command))
 
 
 def main() -> int:
@@ -79,7 +83,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10, help="with --gate: how long a burst lasts")
     parser.add_argument("--minutes", type=float, default=WHOLE, help="scales the lengths")
-    parser.add_argument("--only", default=",".join(NAMES), help="some parts: a,b")
+    parser.add_argument(
+        "--only", default=",".join(NAMES), help="some parts: a,b; what the others measured last is kept on the page"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "proof", help="where the page goes")
     parser.add_argument("--folder", default="", help="where the stores are put for the time; default: TMPDIR")
     asked = parser.parse_args()

@@ -47,11 +47,15 @@ class Chart:
 
 @dataclass(slots=True)
 class Part:
-    """One part of the run. `head` and `rows` are a table of words."""
+    """One part of the run. `head` and `rows` are a table of words.
+
+    `minutes` is what it took, `scale` the share of the whole run's lengths that it was given."""
 
     title: str
     date: str = ""
     minutes: float = 0.0
+    scale: float = 1.0
+    rounds: int = 3
     how: str = ""
     head: list[str] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)

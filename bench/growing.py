@@ -64,7 +64,7 @@ class Growing:
         """`seconds`: what is left of the run."""
         self._plan = plan
         self._folder = folder
-        self._seconds = seconds
+        self._seconds = plan.growth_most(seconds)
 
     async def run(self) -> Part:
         if importlib.util.find_spec("bench.growth") is None:
@@ -79,7 +79,7 @@ class Growing:
             text, code = await self._call(command)
             return self._part(read(text), code)
         except TimeoutError:
-            return _none(f"it was not done in the {self._seconds:.0f} s that were left")
+            return _none(f"it was not done after {self._seconds:.0f} s")
         except ValueError as error:
             return _none(str(error))
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import sqlite3
+import subprocess
 from importlib.metadata import version as package
 from pathlib import Path
 
+import gateway
 from bench import fleet, server
 from tests.postgres import find_binaries
 
@@ -48,12 +50,24 @@ def facts(folder: Path) -> dict[str, str]:
         "kernel": platform.release().split("-")[0],
         "filesystem": filesystem(folder)
         + (", in memory: nothing here is durable" if no_disk(filesystem(folder)) else ""),
+        "Tocsin": _code(),
         "Python": platform.python_version(),
         "Starlette, Uvicorn": f"{package('starlette')}, {package('uvicorn')}",
         "SQLite": sqlite3.sqlite_version,
         "PostgreSQL": fleet.version([str(binaries / "postgres")], 2) if binaries else "not installed",
         "Alertmanager": fleet.version([peer], 2) if peer else "not installed",
     }
+
+
+def _code() -> str:
+    """Its version, and the last commit that touched what runs."""
+    root = Path(__file__).parent.parent
+    asked = ["git", "-C", str(root), "log", "-1", "--format=%h", "--", "gateway", "adapters"]
+    try:
+        commit = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = ""
+    return gateway.__version__ + (f", as of {commit}" if commit else "")
 
 
 def _processor() -> str:

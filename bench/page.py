@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
 from bench.figures import Figure, Part, sign
-from bench.plan import WHOLE
 
 NAMES = {
     "a": "a. Accepting",
@@ -35,7 +34,7 @@ _TRUST = """\
 """
 
 
-def page(parts: Mapping[str, Part], facts: Mapping[str, str], command: str, minutes: float, rounds: int) -> str:
+def page(parts: Mapping[str, Part], facts: Mapping[str, str], command: str) -> str:
     """The whole page. `parts` by their letter; those not in it were not measured."""
     figures = [figure for letter in NAMES if letter in parts for figure in parts[letter].figures]
     out = [
@@ -43,7 +42,7 @@ def page(parts: Mapping[str, Part], facts: Mapping[str, str], command: str, minu
         "",
         _ABOUT,
         "",
-        *_warning(minutes, rounds, facts),
+        *_warning(list(parts.values()), facts),
         "```sh",
         command,
         "```",
@@ -63,15 +62,15 @@ def page(parts: Mapping[str, Part], facts: Mapping[str, str], command: str, minu
     return "\n".join([*out, "", _TRUST])
 
 
-def _warning(minutes: float, rounds: int, facts: Mapping[str, str]) -> list[str]:
+def _warning(parts: Sequence[Part], facts: Mapping[str, str]) -> list[str]:
     words = []
-    if minutes < WHOLE:
+    if any(part.scale < 1 for part in parts):
         words.append(
-            f"**This is a short run, made to see that the bench works: its figures prove nothing.** All lengths are"
-            f" scaled down, as for a run of {minutes:g} min instead of {WHOLE:g}."
+            "**This is a short run, made to see that the bench works: its figures prove nothing.** The lengths are"
+            f" scaled down to {min(part.scale for part in parts):.0%}."
         )
-    if rounds < 3:
-        words.append(f"**{rounds} round{'s' * (rounds > 1)} only: no median worth the name.**")
+    if any(part.rounds < 3 for part in parts):
+        words.append("**Some parts have less than three rounds: no median worth the name.**")
     if "nothing here is durable" in facts.get("filesystem", ""):
         words.append("**The store was in memory: what is called durable was not.**")
     return [line for word in words for line in (_fill(word), "")]
@@ -99,7 +98,7 @@ def _row(one: Figure) -> list[str]:
 
 
 def _part(part: Part) -> list[str]:
-    when = [f"Measured {part.date}, in {part.minutes:.1f} min."] if part.date and part.rows else []
+    when = [f"Measured {part.date}: {part.rounds} rounds in {part.minutes:.1f} min."] if part.date and part.rows else []
     out = [f"## {part.title}", ""]
     for words in (part.how, *when):
         out += [_fill(words), ""] if words else []

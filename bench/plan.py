@@ -43,9 +43,13 @@ class Plan:
 
     @property
     def growth_steady(self) -> float:
-        """Ten minutes at 100/s want the whole time: they are for a run of part e alone."""
+        """Ten minutes at 100/s and a million want all the time there is: they are for a run of part e alone."""
         return max((600.0 if self.alone else 40.0) * self.scale, 2.0)
 
     @property
     def incidents(self) -> int:
-        return max(int(1_000_000 * min(self.scale, 1.0)), 1_000)
+        return max(int((1_000_000 if self.alone else 50_000) * min(self.scale, 1.0)), 1_000)
+
+    def growth_most(self, left: float) -> float:
+        """Seconds after which part e is given up, where `left` are left of the whole run; alone it may take longer."""
+        return 2 * 60 * self.minutes if self.alone else left

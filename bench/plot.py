@@ -10,6 +10,7 @@ from bench.figures import Chart, sign
 
 WIDTH, LEFT, RIGHT, TOP = 720, 78, 24, 76
 PLOT_HEIGHT, BAR, GAP = 280, 13, 12
+_ALWAYS = {"Tocsin": 0, "Alertmanager": 1, "bare Starlette": 2}
 _LIGHT, _DARK = ("#0a58ca", "#c2410c", "#15803d"), ("#6cb0ff", "#ff9b5e", "#5fd38a")
 
 
@@ -85,8 +86,8 @@ def _lines(chart: Chart) -> str:
     for order, (name, line) in enumerate(chart.series.items()):
         points = [(place_x(x), place_y(y), y) for x, y in zip(chart.x, line, strict=True) if y is not None and y > 0]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in points)
-        parts.append(f'<polyline class="line s{order % 3}" points="{path}"/>')
-        parts += [f'<circle class="f{order % 3}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>' for x, y, _ in points]
+        parts.append(f'<polyline class="line s{_colour(name, order)}" points="{path}"/>')
+        parts += [f'<circle class="f{_colour(name, order)}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>' for x, y, _ in points]
         ends += [(y, x, f"{name} {sign(last)}") for x, y, last in points[-1:]]
     at = -math.inf
     for y, x, words in sorted(ends):
@@ -130,6 +131,11 @@ def _bars(chart: Chart) -> str:
     return _whole(parts)
 
 
+def _colour(name: str, order: int) -> int:
+    """The same one for the same name in every picture."""
+    return _ALWAYS.get(name, order % 3)
+
+
 def _frame(chart: Chart, height: float) -> list[str]:
     size = f'width="{WIDTH}" height="{height:.0f}" viewBox="0 0 {WIDTH} {height:.0f}"'
     parts = [
@@ -140,7 +146,7 @@ def _frame(chart: Chart, height: float) -> list[str]:
     ]
     x = 16.0
     for order, name in enumerate(chart.series):
-        parts.append(f'<rect class="f{order % 3}" x="{x:.0f}" y="43" width="14" height="10" rx="2"/>')
+        parts.append(f'<rect class="f{_colour(name, order)}" x="{x:.0f}" y="43" width="14" height="10" rx="2"/>')
         parts.append(f'<text x="{x + 20:.0f}" y="53">{escape(name)}</text>')
         x += 48 + 7.5 * len(name)
     return parts

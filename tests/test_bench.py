@@ -17,6 +17,7 @@ import bench
 from bench.bodies import BODY, Alertmanager, Make, Sentry, found, mark
 from bench.figures import Chart, Figure, Part, percentile, ratios, sign
 from bench.growing import read
+from bench.kept import Kept
 from bench.load import SECRET
 from bench.page import NAMES, page
 from bench.plan import Plan
@@ -155,8 +156,8 @@ def test_the_growth_bench_is_read_from_its_table() -> None:
         read("it fell over")
 
 
-def write(parts: dict[str, Part], minutes: float = 20.0, rounds: int = 3, filesystem: str = "ext4") -> str:
-    return page(parts, {"filesystem": filesystem}, "make bench", minutes, rounds)
+def write(parts: dict[str, Part], filesystem: str = "ext4") -> str:
+    return page(parts, {"filesystem": filesystem}, "make bench")
 
 
 def test_the_page_says_what_held_what_was_missed_and_what_was_not_measured() -> None:
@@ -174,17 +175,30 @@ def test_the_page_says_what_held_what_was_missed_and_what_was_not_measured() -> 
 
 
 def test_a_run_that_proves_nothing_says_so_at_the_top() -> None:
-    head = write({}, minutes=1.0, rounds=1, filesystem="tmpfs, in memory: nothing here is durable").split("```sh")[0]
+    parts = {"a": Part(NAMES["a"], scale=0.05, rounds=1), "b": Part(NAMES["b"])}
+    head = write(parts, "tmpfs, in memory: nothing here is durable").split("```sh")[0]
     assert "prove nothing" in head
-    assert "1 round only" in head
+    assert "scaled down to 5%" in head
+    assert "less than three rounds" in head
     assert "what is called durable was not" in head
 
 
 def test_a_whole_run_keeps_its_lengths_and_a_short_one_is_shorter_in_all() -> None:
     whole, short, alone = Plan(), Plan(minutes=1.0), Plan(alone=True)
     assert whole.burst == 10.0
-    assert whole.incidents == 1_000_000
-    assert alone.growth_steady == 600.0
+    assert (alone.incidents, alone.growth_steady) == (1_000_000, 600.0)
+    assert whole.growth_most(100.0) == 100.0 < alone.growth_most(100.0)
     for name in ("burst", "short", "rate", "step", "sustain", "growth_steady", "incidents"):
         assert 0 < getattr(short, name) < getattr(whole, name)
         assert math.isfinite(getattr(whole, name))
+
+
+def test_what_was_measured_before_on_the_same_machine_and_code_is_kept(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "out" / "speed.json")
+    part = Part(NAMES["a"], figures=[figure("told", 1.2)], charts=[chart(ours=[1.0, None, 3.0])], rows=[["x"]])
+    assert kept.read({"cores": "2"}) == {}
+    kept.write({"a": part}, {"cores": "2"})
+    assert kept.read({"cores": "2"}) == {"a": part}
+    assert kept.read({"cores": "4"}) == {}
+    kept.path.write_text("[not JSON")
+    assert kept.read({"cores": "2"}) == {}
