@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench import server
 from bench.figures import Chart, Figure, Part, sign
 from bench.plan import Plan
 
@@ -71,7 +72,7 @@ class Growing:
             return _none("there is no bench.growth")
         plan = self._plan
         command = [
-            sys.executable, "-m", "bench.growth", "--incidents", str(plan.incidents), "--folder", str(self._folder),
+            *server.anywhere(), sys.executable, "-m", "bench.growth", "--incidents", str(plan.incidents), "--folder", str(self._folder),
             "--rounds", str(plan.rounds), "--seconds", f"{max(1.0, plan.step / (1 if plan.alone else 3)):g}",
             "--steady", f"{plan.growth_steady:g}", "--sweep", f"{max(plan.growth_steady / 5, 2.0):g}",
         ]  # fmt: skip

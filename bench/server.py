@@ -115,3 +115,8 @@ def can_pin() -> bool:
 def pin(pid: int, core: int) -> None:
     """A process that runs already, and those that it will start."""
     os.sched_setaffinity(pid, {core})
+
+
+def anywhere() -> list[str]:
+    """Before a command that shall see all of our cores again, and share them out by itself."""
+    return ["taskset", "-c", ",".join(map(str, CORES))] if can_pin() else []
