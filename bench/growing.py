@@ -71,11 +71,16 @@ class Growing:
         if importlib.util.find_spec("bench.growth") is None:
             return _none("there is no bench.growth")
         plan = self._plan
-        command = [
-            *server.anywhere(), sys.executable, "-m", "bench.growth", "--incidents", str(plan.incidents), "--folder", str(self._folder),
-            "--rounds", str(plan.rounds), "--seconds", f"{max(1.0, plan.step / (1 if plan.alone else 3)):g}",
-            "--steady", f"{plan.growth_steady:g}", "--sweep", f"{max(plan.growth_steady / 5, 2.0):g}",
-        ]  # fmt: skip
+        options = {
+            "incidents": plan.incidents,
+            "folder": self._folder,
+            "rounds": plan.rounds,
+            "seconds": max(1.0, plan.step / (1 if plan.alone else 3)),
+            "steady": plan.growth_steady,
+            "sweep": max(plan.growth_steady / 5, 2.0),
+        }
+        command = [*server.anywhere(), sys.executable, "-m", "bench.growth"]
+        command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
         try:
             text, code = await self._call(command)
             return self._part(read(text), code)

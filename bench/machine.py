@@ -13,7 +13,7 @@ import gateway
 from bench import fleet, server
 from tests.postgres import find_binaries
 
-_NO_DISK = frozenset(("tmpfs", "ramfs", "overlay"))
+_NO_DISK = frozenset(("tmpfs", "ramfs"))
 
 
 def filesystem(folder: Path) -> str:
@@ -29,6 +29,12 @@ def filesystem(folder: Path) -> str:
 
 def no_disk(kind: str) -> bool:
     return kind in _NO_DISK
+
+
+def times() -> tuple[int, int]:
+    """Ticks of all cores since the start of the machine: all, and those that its host gave to others."""
+    ticks = [int(number) for number in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return sum(ticks), ticks[7]
 
 
 def load() -> float:

@@ -89,10 +89,10 @@ def _lines(chart: Chart) -> str:
         parts.append(f'<polyline class="line s{_colour(name, order)}" points="{path}"/>')
         parts += [f'<circle class="f{_colour(name, order)}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>' for x, y, _ in points]
         ends += [(y, x, f"{name} {sign(last)}") for x, y, last in points[-1:]]
-    at = -math.inf
+    lowest = -math.inf
     for y, x, words in sorted(ends):
-        at = max(at + 15, y + 4)  # never one upon the other
-        parts.append(f'<text class="small" x="{x + 8:.1f}" y="{at:.1f}">{escape(words)}</text>')
+        lowest = max(lowest + 15, y + 4)  # never one upon the other
+        parts.append(f'<text class="small" x="{x + 8:.1f}" y="{lowest:.1f}">{escape(words)}</text>')
     return _whole(parts)
 
 
