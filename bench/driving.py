@@ -177,8 +177,10 @@ async def window(ports: list[int], make: Make, warm: float, seconds: float, ear:
     def pump() -> None:
         nonlocal outstanding
         while idle and outstanding < WINDOW and not over:
-            outstanding += 1
-            idle.popleft().send(make(next(numbers)))
+            sender = idle.popleft()
+            if not sender.transport.is_closing():  # else the server let go of one that was idle
+                outstanding += 1
+                sender.send(make(next(numbers)))
 
     def answered(sender: Sender, status: int, _wait: float) -> None:
         nonlocal outstanding
@@ -192,16 +194,25 @@ async def window(ports: list[int], make: Make, warm: float, seconds: float, ear:
         pump()
 
     ear.on_new = new
+
+    async def tend(until: float) -> None:
+        """Connections that were closed are opened again; what it has dropped frees its place."""
+        nonlocal outstanding, last
+        while (left := until - time.perf_counter()) > 0:
+            for place, sender in enumerate(senders):
+                if sender.transport.is_closing():
+                    senders[place] = await _connect(ports[place % len(ports)], answered)
+                    idle.append(senders[place])
+            if time.perf_counter() - last > STALLED:
+                outstanding, last = 0, time.perf_counter()
+            pump()
+            await asyncio.sleep(min(0.2, left))
+
     senders = [await _connect(ports[number % len(ports)], answered) for number in range(CONNECTIONS)]
     idle.extend(senders)
-    pump()
-    await asyncio.sleep(warm)
+    await tend(time.perf_counter() + warm)
     before, started = told, time.perf_counter()
-    while (spent := time.perf_counter() - started) < seconds:
-        await asyncio.sleep(min(0.2, seconds - spent))
-        if time.perf_counter() - last > STALLED:  # what it has dropped frees its place
-            outstanding, last = 0, time.perf_counter()
-            pump()
+    await tend(started + seconds)
     rate = (told - before) / (time.perf_counter() - started)
     over, ear.on_new = True, None
     for sender in senders:
