@@ -67,8 +67,9 @@ def run(letters: str, plan: Plan, command: str, out: Path, place: str) -> None:
             left = 60 * plan.minutes - (time.monotonic() - began)
             print(f"\n{NAMES[letter]}", flush=True)
             parts[letter] = uvloop.run(measure(letter, plan, folder, left))
+            parts[letter].command = command
             kept.write(parts, facts)
-            _write(out, parts, facts, command)  # an interrupted run leaves what it has
+            _write(out, parts, facts)  # an interrupted run leaves what it has
     print(f"\n{(time.monotonic() - began) / 60:.1f} min")
 
 
@@ -81,12 +82,12 @@ def _on_disk() -> Path:
     return ours
 
 
-def _write(out: Path, parts: dict[str, Part], facts: dict[str, str], command: str) -> None:
+def _write(out: Path, parts: dict[str, Part], facts: dict[str, str]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for part in parts.values():
         for chart in part.charts:
             (out / chart.file).write_text(draw(chart))
-    (out / "speed.md").write_text(page(parts, facts, command))
+    (out / "speed.md").write_text(page(parts, facts))
 
 
 def main() -> int:
@@ -116,7 +117,7 @@ def main() -> int:
 def _command(parser: argparse.ArgumentParser, asked: argparse.Namespace) -> str:
     """How to do it again; where its files went is nobody's business."""
     given = [
-        f"--{name} {getattr(asked, name)}"
+        f"--{name} {value:g}" if isinstance(value := getattr(asked, name), float) else f"--{name} {value}"
         for name in ("only", "rounds", "minutes")
         if getattr(asked, name) != parser.get_default(name)
     ]

@@ -56,6 +56,7 @@ class Part:
     minutes: float = 0.0
     scale: float = 1.0
     rounds: int = 3
+    command: str = ""
     how: str = ""
     head: list[str] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)

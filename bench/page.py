@@ -34,7 +34,7 @@ _TRUST = """\
 """
 
 
-def page(parts: Mapping[str, Part], facts: Mapping[str, str], command: str) -> str:
+def page(parts: Mapping[str, Part], facts: Mapping[str, str]) -> str:
     """The whole page. `parts` by their letter; those not in it were not measured."""
     figures = [figure for letter in NAMES if letter in parts for figure in parts[letter].figures]
     out = [
@@ -44,7 +44,7 @@ def page(parts: Mapping[str, Part], facts: Mapping[str, str], command: str) -> s
         "",
         *_warning(list(parts.values()), facts),
         "```sh",
-        command,
+        *dict.fromkeys(parts[letter].command for letter in NAMES if letter in parts),
         "```",
         "",
         *_table(["machine", ""], [[key, value] for key, value in facts.items()]),
@@ -98,7 +98,9 @@ def _row(one: Figure) -> list[str]:
 
 
 def _part(part: Part) -> list[str]:
-    when = [f"Measured {part.date}: {part.rounds} rounds in {part.minutes:.1f} min."] if part.date and part.rows else []
+    when = (
+        [f"Measured {part.date}, in {part.minutes:.1f} min; rounds: {part.rounds}."] if part.date and part.rows else []
+    )
     out = [f"## {part.title}", ""]
     for words in (part.how, *when):
         out += [_fill(words), ""] if words else []

@@ -152,12 +152,23 @@ def test_the_growth_bench_is_read_from_its_table() -> None:
         ("events deleted", "", 12_000.0, "", False),
     ]
     assert seen.lists == {"incidents state=open": (2.1, 4.2), "incidents q=nowhere": (1.5, 12.0)}
-    with pytest.raises(ValueError, match="no table"):
+    assert not seen.stopped
+    with pytest.raises(ValueError, match="no figure"):
         read("it fell over")
 
 
+def test_what_the_growth_bench_had_measured_before_it_was_stopped_counts() -> None:
+    shown = "\n  memory, most in 60 s at 100/s      160 MiB   MISSED\n  memory 121 160\n"
+    seen = read(GROWTH.partition("\nfigure")[0] + shown)
+    assert seen.stopped
+    assert [(line.name, line.seen, line.unit, line.missed) for line in seen.lines] == [
+        ("accept rate, full to empty (median)", 0.95, "×", False),
+        ("memory, most in 60 s at 100/s", 160.0, "MiB", True),
+    ]
+
+
 def write(parts: dict[str, Part], filesystem: str = "ext4") -> str:
-    return page(parts, {"filesystem": filesystem}, "make bench")
+    return page(parts, {"filesystem": filesystem})
 
 
 def test_the_page_says_what_held_what_was_missed_and_what_was_not_measured() -> None:
