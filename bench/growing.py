@@ -113,7 +113,7 @@ class Growing:
                 async for raw in process.stdout:
                     said.append(raw.decode())
                     print(f"  {said[-1].rstrip()}", flush=True)
-                return "".join(said), f"ended with {await process.wait()}"
+                return "".join(said), f"ended with exit code {await process.wait()}"
         except TimeoutError:
             return "".join(said), f"was stopped after {self._seconds:.0f} s"
         finally:
