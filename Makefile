@@ -2,7 +2,7 @@
 # make test   the tests, and how much of the code they reach; ARGS=tests/rules for some of them
 # make covered  what the last whole run reached of the rules, the adapters and the model: all of it
 # make check  what must be clean: ruff, mypy, import-linter
-# make bench  the figures, as ratios in one run
+# make bench  the figures, as ratios in one run of twenty minutes, into docs/proof; ARGS="--only a,b" for some parts
 # make chaos  faults, played for real: at most an hour; ARGS="--only T1,T5" for some; writes docs/proof/faults.md
 # make audit  what is publicly known against the pinned versions (needs a network that reaches pypi.org)
 # make sbom   the bill of materials of what runs, in dist/

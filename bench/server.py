@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +13,10 @@ from pathlib import Path
 
 from bench.load import SECRET, Sender, sentry_request
 
-SERVER_CORE, LOAD_CORE = 0, 1
 _TICK = os.sysconf("SC_CLK_TCK")
+CORES = tuple(sorted(os.sched_getaffinity(0)))
+"""Those that were ours when we began: the driver pins itself to one, and then sees no other."""
+SERVER_CORE, LOAD_CORE = CORES[0], CORES[min(1, len(CORES) - 1)]
 
 ROUTING = """
 sources:
@@ -26,13 +29,13 @@ routes:
 
 
 class Process:
-    """A server on `SERVER_CORE` until `stop`."""
+    """A server on one core until `stop`."""
 
-    def __init__(self, command: list[str], log: Path) -> None:
-        pinned = ["taskset", "-c", str(SERVER_CORE)] if _can_pin() else []
+    def __init__(self, command: list[str], log: Path, core: int = SERVER_CORE, **more: str) -> None:
+        pinned = ["taskset", "-c", str(core)] if can_pin() else []
         self.started = time.perf_counter()
         self._log = log.open("w")
-        environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+        environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), **more}
         environ.pop("PYTHONDONTWRITEBYTECODE", None)
         self._process = subprocess.Popen([*pinned, *command], stdout=self._log, stderr=self._log, env=environ)
 
@@ -44,6 +47,12 @@ class Process:
     @property
     def memory_mib(self) -> float:
         return int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def kill(self) -> None:
+        """At once: for a store that nobody will look at again."""
+        self._process.kill()
+        self._process.wait()
+        self._log.close()
 
     def stop(self) -> None:
         self._process.send_signal(signal.SIGTERM)
@@ -99,5 +108,15 @@ async def first_202(port: int, process: Process) -> float:
     raise RuntimeError("the server never answered 202")
 
 
-def _can_pin() -> bool:
-    return len(os.sched_getaffinity(0)) > 1 and Path("/usr/bin/taskset").exists()
+def can_pin() -> bool:
+    return len(CORES) > 1 and shutil.which("taskset") is not None
+
+
+def pin(pid: int, core: int) -> None:
+    """A process that runs already, and those that it will start."""
+    os.sched_setaffinity(pid, {core})
+
+
+def anywhere() -> list[str]:
+    """Before a command that shall see all of our cores again, and share them out by itself."""
+    return ["taskset", "-c", ",".join(map(str, CORES))] if can_pin() else []
