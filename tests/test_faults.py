@@ -98,7 +98,7 @@ async def test_a_database_that_another_process_locks_is_a_503_within_two_seconds
 
 async def test_a_start_on_a_full_disk_says_why_and_exits(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path, ROUTING.format(url="http://127.0.0.1:9/x"))
-    gateway.database = Path("/dev/full/tocsin.db")
+    gateway.database_url = "sqlite:////dev/full/tocsin.db"
     await gateway.start(wait=False)
     assert await gateway.ended() == 1
     assert gateway.last_words.startswith("Error: /dev/full/tocsin.db.lock: cannot be written")
