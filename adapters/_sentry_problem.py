@@ -57,9 +57,7 @@ def of_event(event: Json, around: Around, sent_at: Millis | None) -> Alert:
     issue = around.issue or _issue_of(event)
     event_id = text(event, "event_id") or text(event, "eventID")
     return Alert(
-        fingerprint=issue_key(issue)
-        if issue
-        else key("sentry", "event", event_id or f"{project}:{title}"),
+        fingerprint=issue_key(issue) if issue else key("sentry", "event", event_id or f"{project}:{title}"),
         title=title,
         severity=level_of(level),
         kind="error",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic_core import from_json
 
 from gateway.contracts import Accepted
 from gateway.model import Event, Millis
-from gateway.store.driver import Connection, Prepared, Row, among, insert, listed
+from gateway.store.driver import Connection, Prepared, Row, among, insert, listed, written
 from gateway.store.schema import events, seen, word
 
 _ADD = Prepared(sa.insert(events))
@@ -166,7 +166,7 @@ def _row(event: Event) -> dict[str, Any]:
         "received_at": event.received_at,
         "state": event.state,
         "reason": event.reason,
-        "headers": json.dumps(dict(event.headers), ensure_ascii=False),
+        "headers": written(dict(event.headers)),
         "body": event.body,
     }
 
@@ -177,7 +177,7 @@ def _event(row: Row) -> Event:
         source=row["source"],
         adapter=row["adapter"],
         received_at=row["received_at"],
-        headers=json.loads(row["headers"]),
+        headers=from_json(row["headers"]),
         body=row["body"] or b"",
         state=row["state"],
         reason=row["reason"],
