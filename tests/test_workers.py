@@ -268,9 +268,9 @@ class TestGathering:
         settlings: list[int] = []
         turn = house.pipeline.turn
 
-        async def counted(outlet: Outlet, said: Sequence[Said], most: int, **more: Any) -> Turn:
+        async def counted(outlet: Outlet, said: Sequence[Said], most: int, *more: Any) -> Turn:
             settlings.extend([len(said)] * bool(said))
-            return await turn(outlet, said, most, **more)
+            return await turn(outlet, said, most, *more)
 
         house.pipeline.turn = counted  # type: ignore[method-assign]
         async with lanes(house, "team"):

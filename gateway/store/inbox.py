@@ -34,6 +34,7 @@ _FINISH = Prepared(
     .where(events.c.id == sa.bindparam("event"))
     .values(state=sa.bindparam("new_state"), reason=sa.bindparam("why"))
 )
+_FINISH_ALL = Prepared(sa.update(events).where(among(events.c.id, "ids")).values(state="done", reason=""))
 _UNREADABLE = Prepared(
     sa.select(sa.func.count().label("many")).where(
         events.c.state == word("unreadable"), events.c.source == sa.bindparam("of_source")
@@ -119,9 +120,10 @@ class Inbox:
         await self._connection.run(_ADD, _row(event))
 
     async def finish(self, done: Sequence[str], unreadable: Mapping[str, str]) -> None:
-        rows = [{"event": id_, "new_state": "done", "why": ""} for id_ in done]
-        rows += [{"event": id_, "new_state": "unreadable", "why": why} for id_, why in unreadable.items()]
-        if rows:
+        if done:
+            await self._connection.run(_FINISH_ALL, {"ids": listed(done)})
+        if unreadable:
+            rows = [{"event": id_, "new_state": "unreadable", "why": why} for id_, why in unreadable.items()]
             await self._connection.many(_FINISH, rows)
 
     async def unreadable(self, source: str) -> int:
