@@ -51,14 +51,13 @@ def level_of(word: str) -> Severity:
 def of_event(event: Json, around: Around, sent_at: Millis | None) -> Alert:
     """The alert of one occurrence, as alert rules, the error resource and both older plugins send it."""
     tags = _tags(event)
-    title = line(first(text(event, "title"), around.title, _headline(event))) or "Sentry event without a title"
-    project = first(around.project, _project_of(event))
+    title = line(text(event, "title") or around.title or _headline(event)) or "Sentry event without a title"
+    project = around.project or _project_of(event)
     level = first(text(event, "level"), around.level, tags.get("level", ""))
-    issue = first(around.issue, _issue_of(event))
+    issue = around.issue or _issue_of(event)
+    event_id = text(event, "event_id") or text(event, "eventID")
     return Alert(
-        fingerprint=issue_key(issue)
-        if issue
-        else key("sentry", "event", first(text(event, "event_id"), text(event, "eventID"), f"{project}:{title}")),
+        fingerprint=issue_key(issue) if issue else key("sentry", "event", event_id or f"{project}:{title}"),
         title=title,
         severity=level_of(level),
         kind="error",
@@ -81,7 +80,7 @@ def of_event(event: Json, around: Around, sent_at: Millis | None) -> Alert:
                 "rule": around.rule,
                 "release": first(_release(event), tags.get("release", "")),
                 "server": first(text(event, "server_name"), tags.get("server_name", "")),
-                "event": first(text(event, "event_id"), text(event, "eventID")),
+                "event": event_id,
             }
         ),
         occurred_at=_moment(event, "datetime", "timestamp", "dateCreated", "received") or sent_at,
@@ -165,11 +164,12 @@ def _headline(problem: Json) -> str:
 
 
 def _message(event: Json) -> str:
-    return first(text(event, "logentry", "formatted"), text(event, "logentry", "message"), text(event, "message"))
+    said = mapping(event, "logentry")
+    return text(said, "formatted") or text(said, "message") or text(event, "message")
 
 
 def _issue_of(event: Json) -> str:
-    named = first(text(event, "issue_id"), text(event, "groupID"), text(event, "group_id"))
+    named = text(event, "issue_id") or text(event, "groupID") or text(event, "group_id")
     if named:
         return named
     # Events of 2020 name their issue only within an address.
@@ -180,11 +180,11 @@ def _issue_of(event: Json) -> str:
 def _project_of(event: Json) -> str:
     # `project` is a number here; the address of the event holds the name that people use.
     found = _PROJECT_IN_URL.search(text(event, "url"))
-    return first(text(event, "project_slug"), found[1] if found else "", text(event, "project"))
+    return text(event, "project_slug") or (found[1] if found else "") or text(event, "project")
 
 
 def _release(event: Json) -> str:
-    return first(text(event, "release"), text(event, "release", "version"))
+    return text(event, "release") or text(event, "release", "version")
 
 
 def _tags(event: Json) -> dict[str, str]:
@@ -192,7 +192,7 @@ def _tags(event: Json) -> dict[str, str]:
     tags = at(event, "tags")
     if isinstance(tags, dict):
         return {name: text(value) for name, value in tags.items()}
-    pairs = ((first(text(tag, 0), text(tag, "key")), first(text(tag, 1), text(tag, "value"))) for tag in items(tags))
+    pairs = ((text(tag, 0) or text(tag, "key"), text(tag, 1) or text(tag, "value")) for tag in items(tags))
     return {name: value for name, value in pairs if name}
 
 
@@ -229,8 +229,8 @@ def _place(event: Json) -> str:
     own = [frame for frame in frames if at(frame, "in_app") is True or at(frame, "inApp") is True]
     # Frames stand oldest first: the last is where it was raised.
     frame = (own or frames or [None])[-1]
-    file = first(text(frame, "filename"), text(frame, "module"), text(frame, "abs_path"))
-    number = first(text(frame, "lineno"), text(frame, "lineNo"))
+    file = text(frame, "filename") or text(frame, "module") or text(frame, "abs_path")
+    number = text(frame, "lineno") or text(frame, "lineNo")
     function = text(frame, "function")
     where = f"{file}:{number}" if file and number else file
     return line(f"{where} in {function}" if where and function else where or text(event, "location"))

@@ -20,6 +20,7 @@ LONGEST_FIELD: Final = 500
 LONGEST_LABEL: Final = 200
 LONGEST_KEY: Final = 300
 LONGEST_URL: Final = 2_000
+_ADDRESS = re.compile(r"https?://[^/\s][^\s<>\"]*", re.IGNORECASE)
 _FRACTION = re.compile(r"(\.\d{1,6})\d*")
 _ZONE = re.compile(r"(?:\s*(?:UTC|GMT|Z))$", re.IGNORECASE)
 # 2001-09-09 in milliseconds, 33658 in seconds: what is smaller counts seconds, what is larger milliseconds.
@@ -30,6 +31,8 @@ _LATEST_MILLIS: Final = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 def at(document: Json, *path: str | int) -> Json:
     """What stands at the path (text into an object, a number into a list); None where nothing does."""
     for step in path:
+        if document is None:
+            return None
         if isinstance(document, dict) and isinstance(step, str):
             document = document.get(step)
         elif isinstance(document, list) and isinstance(step, int) and -len(document) <= step < len(document):
@@ -42,6 +45,8 @@ def at(document: Json, *path: str | int) -> Json:
 def text(document: Json, *path: str | int) -> str:
     """The text at the path, trimmed. Numbers and booleans as they are written in JSON; '' for all else."""
     value = at(document, *path)
+    if value is None:
+        return ""
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, bool):
@@ -53,7 +58,10 @@ def text(document: Json, *path: str | int) -> str:
 
 def first(*candidates: str) -> str:
     """The first candidate that says something; '' where none does."""
-    return next((candidate for candidate in candidates if candidate), "")
+    for candidate in candidates:
+        if candidate:
+            return candidate
+    return ""
 
 
 def number(document: Json, *path: str | int) -> float | None:
@@ -94,7 +102,7 @@ def link(*candidates: str) -> str:
     """The first candidate that is an http(s) address; '' where none is. Never one of our making."""
     for candidate in candidates:
         address = candidate.strip()
-        if len(address) <= LONGEST_URL and re.fullmatch(r"https?://[^/\s][^\s<>\"]*", address, re.IGNORECASE):
+        if len(address) <= LONGEST_URL and _ADDRESS.fullmatch(address):
             return address
     return ""
 
@@ -129,13 +137,19 @@ def fields(pairs: Mapping[str, str]) -> dict[str, str]:
 
 
 def _iso(written: str) -> Millis | None:
-    # Python 3.11 reads neither nanoseconds nor a written-out UTC.
-    plain = _ZONE.sub("+00:00", _FRACTION.sub(r"\1", written, count=1))
     try:
-        moment = dt.datetime.fromisoformat(plain)
+        moment = _datetime(written)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=dt.UTC)
         millis = round(moment.timestamp() * 1000)
     except (ValueError, OverflowError):
         return None
     return millis if 0 < millis <= _LATEST_MILLIS else None
+
+
+def _datetime(written: str) -> dt.datetime:
+    try:
+        return dt.datetime.fromisoformat(written)
+    except ValueError:
+        # Python 3.11 reads neither nanoseconds nor a written-out UTC.
+        return dt.datetime.fromisoformat(_ZONE.sub("+00:00", _FRACTION.sub(r"\1", written, count=1)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -22,6 +23,8 @@ MOST_ALERTS = 500
 would keep every sender and lane waiting."""
 _AT_A_TIME = 50
 """Alerts that are folded before others on the loop get a turn."""
+_READ_AT_A_TIME = 32 * 1024
+"""Bytes that are read before that: about a millisecond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +59,25 @@ class Batch:
         readings = await self._read(waiting)
         events = waiting[: len(readings.alerts) + len(readings.unreadable)]
         board = await self._board(ledger, events, readings)
-        for event in events:
-            said = readings.alerts.get(event.id, [])
-            for start in range(0, len(said), _AT_A_TIME):
-                board.fold(event, said[start : start + _AT_A_TIME])
-                await asyncio.sleep(0)
+        await self._fold(board, events, readings)
         deciding = await self._deciding(ledger, board)
         channels = await carry_out(ledger, deciding, Movements(*board.settled(deciding.outcome), board.statements))
         await ledger.inbox.finish(list(readings.alerts), readings.unreadable)
         await self._tell_unreadable(ledger, events, readings)
         self._count(events, readings, deciding.outcome, board)
         return Decided(len(events), channels)
+
+    async def _fold(self, board: Board, events: Sequence[Event], readings: Readings) -> None:
+        folded = 0
+        for event in events:
+            said = readings.alerts.get(event.id, [])
+            for start in range(0, len(said), _AT_A_TIME):
+                some = said[start : start + _AT_A_TIME]
+                board.fold(event, some)
+                folded += len(some)
+                if folded >= _AT_A_TIME:
+                    folded = 0
+                    await asyncio.sleep(0)
 
     async def _deciding(self, ledger: Ledger, board: Board) -> Deciding:
         """Every change of the board decided, in its order."""
@@ -82,7 +93,7 @@ class Batch:
     async def _read(self, events: Sequence[Event]) -> Readings:
         """What the first of these events say, until it is enough for one batch."""
         readings = Readings()
-        count = 0
+        count = length = 0
         for event in events:
             if count >= MOST_ALERTS:
                 break
@@ -92,7 +103,10 @@ class Batch:
             else:
                 readings.alerts[event.id] = said
                 count += len(said)
-            await asyncio.sleep(0)
+            length += len(event.body)
+            if length >= _READ_AT_A_TIME:
+                length = 0
+                await asyncio.sleep(0)
         return readings
 
     def _read_one(self, event: Event) -> list[Alert] | str:
@@ -130,16 +144,18 @@ class Batch:
                 await ledger.inbox.add(own.readable(source, self.new_id(), self.now))
 
     def _count(self, events: Sequence[Event], readings: Readings, outcome: Outcome, board: Board) -> None:
+        lag = LAG.labels("decided")
         for event in events:
             if event.id in readings.unreadable:
                 UNREADABLE.labels(event.source).inc()
                 reason = readings.unreadable[event.id]
                 log.warning("event unreadable", event_id=event.id, source=event.source, reason=reason)
-            else:
-                DECIDED.labels(event.source).inc()
-            LAG.labels("decided").observe(max(self.now - event.received_at, 0) / 1000)
+            lag.observe(max(self.now - event.received_at, 0) / 1000)
+        for source, many in Counter(event.source for event in events if event.id in readings.alerts).items():
+            DECIDED.labels(source).inc(many)
+        for what, many in Counter(change.what for change in outcome.changes).items():
+            CHANGED.labels(what).inc(many)
         for change in outcome.changes:
-            CHANGED.labels(change.what).inc()
             told = [target.channel for target in change.decision.targets] if change.decision else []
             facts = {"incident": change.incident, "what": change.what, "severity": change.severity.word}
             log.info("incident changed", **facts, to=told)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from pydantic import field_validator, model_validator
 
@@ -133,7 +133,10 @@ class ChannelSettings(Settings):
     """What every entry of `channels:` may say. A channel's file extends it with its own keys.
 
     `pace` None means the channel's own default. `give_up_after`: how long a message is tried.
-    `max_messages`: the storm budget; None for no limit."""
+    `max_messages`: the storm budget; None for no limit. `short_forms`: whether its channel has use for a message's
+    `brief` and `speech`; else they are not composed."""
+
+    short_forms: ClassVar[bool] = True
 
     kind: str
     optional: Flag = False

@@ -67,7 +67,15 @@ def voice_of(entry: ChannelEntry, escape: Callable[[str], str], public_url: str)
     # A reply has answered whoever acted over the only telephone: it need not ring for what he did himself.
     alone = entry.kind.name == "twilio" and len(getattr(entry.settings, "to", ())) == 1
     language = entry.settings.language
-    return wording.Voice(entry.name, language, compiled, escape, public_url, hears_own=not alone)
+    return wording.Voice(
+        entry.name,
+        language,
+        compiled,
+        escape,
+        public_url,
+        hears_own=not alone,
+        short_forms=entry.settings.short_forms,
+    )
 
 
 def surroundings_of(entry: ChannelEntry, public_url: str, now: Callable[[], Millis]) -> Surroundings:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway.contracts import Attempt, Ledger
-from gateway.model import Delivery, Digest, Millis, Severity
+from gateway.model import Delivery, Digest, Incident, Millis, Severity
 from gateway.rules.budget import Budget, Room, may_grow, room
 from gateway.rules.deciding import Rules
 from gateway.rules.digesting import face
@@ -110,7 +110,8 @@ class Turning:
         ids = {delivery.incident for delivery in alone}
         incidents = await ledger.incidents.by_id(ids)
         gathered = await ledger.digests.gathered({d.incident for d in claimed if d.is_digest}, NAMED)
-        history = await ledger.changes.of({delivery.incident: delivery.said for delivery in alone}) if alone else {}
+        asked = {delivery.incident: delivery.said for delivery in alone if self._has_history(delivery, incidents)}
+        history = await ledger.changes.of(asked) if asked else {}
         links = await self._links(ledger, ids) if self.outlet.wants_links else {}
         buried = [(d, incidents[d.incident]) for d in alone if d.state == "failed"]
         await settling.tell_buried(ledger, buried)
@@ -123,7 +124,8 @@ class Turning:
                 if await self._may_say(ledger, delivery, known.digest):
                     claims.append(Claim(delivery, face(known), (), {}, known))
                 continue
-            since = tuple(change for change in history[delivery.incident] if change.revision >= delivery.said)
+            changes = history.get(delivery.incident, ())
+            since = tuple(change for change in changes if change.revision >= delivery.said)
             incident = incidents[delivery.incident]
             hushed = left is not None and not left.plain and not (left.extra and _critical(incident.severity))
             found = links.get(delivery.incident, {})
@@ -131,6 +133,12 @@ class Turning:
                 Claim(delivery, incident, since, found, hushed=hushed, extra=left is not None and not left.plain)
             )
         return tuple(claims)
+
+    def _has_history(self, delivery: Delivery, incidents: Mapping[str, Incident]) -> bool:
+        """Whether there is more to tell than that it opened. Our words say that without being shown the change; a
+        channel's own templates may name it."""
+        own = self.outlet.voice.templates is not None
+        return own or delivery.said > 0 or incidents[delivery.incident].revision > 1
 
     async def _may_say(self, ledger: Ledger, delivery: Delivery, digest: Digest) -> bool:
         """Whether the budget has room for a digest's message. Where it has none, mere growth and a reminder wait for

@@ -325,7 +325,9 @@ class Lane:
             self._quiet.set()
         if task.cancelled():
             return
-        said = replace(task.result(), claim=claim)
+        said = task.result()
+        if said.claim is not claim:
+            said = replace(said, claim=claim)  # it was claimed anew meanwhile
         self._said.append(said)
         now = self._pipeline.now()
         before, self._health = self._health, retry.after(self._health, said.receipt, now, self._pipeline.dice())

@@ -12,7 +12,7 @@ import logging
 import re
 import warnings
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import SecretStr, field_validator
 
@@ -42,6 +42,8 @@ class Settings(ChannelSettings):
     What is longer than the service takes is cut: a message in several parts could be sent in halves and then
     again. `retry`, `optional`, `redirect`, `overflow`, `cto` and `rto` in the address have no effect here:
     this channel's own `timeout`, `optional` and the gateway's own retries take their place."""
+
+    short_forms: ClassVar[bool] = False
 
     url: SecretStr
 

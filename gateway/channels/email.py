@@ -16,7 +16,7 @@ import ssl
 import urllib.parse
 from collections.abc import Callable, Iterable
 from email.headerregistry import Address
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import aiosmtplib
 from pydantic import AfterValidator, Field, SecretStr, model_validator
@@ -51,6 +51,8 @@ def _mailboxes(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 class Settings(ChannelSettings):
     """`tls`: starttls unless the port is 465, which means implicit. `port`: by `tls` 587, 465 or 25."""
+
+    short_forms: ClassVar[bool] = False
 
     host: str = Field(pattern=r"^[^\s/@]+$")
     port: int | None = Field(default=None, ge=1, le=65_535)

@@ -12,7 +12,7 @@ import re
 import urllib.parse
 import zoneinfo
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import structlog
 from pydantic import BeforeValidator, SecretStr, field_validator, model_validator
@@ -57,6 +57,8 @@ class Settings(ChannelSettings):
       resolved_at, minutes_open, and of occurred_at: date, year, month, day, hour, weekday (mon…sun),
       week_of_month (days 1–7 are week 1), week_of_year (ISO 8601). Omitted: by the names found in the database.
     - `time_zone`: in which dates are written and weeks counted."""
+
+    short_forms: ClassVar[bool] = False
 
     token: SecretStr
     database_id: Annotated[str, BeforeValidator(_notion_id)] = ""

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Final, TextIO
+from typing import ClassVar, Final, TextIO
 
 from gateway.contracts import ChannelSettings, Surroundings
 from gateway.fields import Rate
@@ -29,6 +29,8 @@ _COLOURS: Final = {
 
 class Settings(ChannelSettings):
     """Nothing of its own: `kind: screen` is all."""
+
+    short_forms: ClassVar[bool] = False
 
 
 def connect(settings: Settings, surroundings: Surroundings) -> Screen:  # noqa: ARG001

@@ -16,7 +16,7 @@ import dataclasses
 import re
 import urllib.parse
 from collections.abc import Mapping
-from typing import Final
+from typing import ClassVar, Final
 
 from pydantic import SecretStr, field_validator, model_validator
 
@@ -41,6 +41,8 @@ class Settings(ChannelSettings):
     """Either `webhook_url`, or `bot_token` (scope chat:write) with `channel`, an id such as C0123 or a #name.
 
     `signing_secret`, of the same app, for buttons."""
+
+    short_forms: ClassVar[bool] = False
 
     webhook_url: SecretUrl | None = None
     bot_token: SecretStr | None = None

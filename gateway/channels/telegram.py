@@ -15,7 +15,7 @@ import dataclasses
 import re
 import urllib.parse
 from collections.abc import Mapping
-from typing import Final
+from typing import ClassVar, Final
 
 import structlog
 from pydantic import Field, SecretStr, field_validator
@@ -43,6 +43,8 @@ _PATIENCE_S: Final = 2.0
 class Settings(ChannelSettings):
     """`chat_id`: a number (negative for groups) or the @name of a public one. `message_thread_id`: a topic of it.
     `secret_token`: of our own making, for buttons: by it we know Telegram again."""
+
+    short_forms: ClassVar[bool] = False
 
     bot_token: SecretStr
     chat_id: str

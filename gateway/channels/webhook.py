@@ -15,13 +15,13 @@ import base64
 import binascii
 import hashlib
 import hmac
-import json
 import re
 import urllib.parse
 from collections.abc import Callable
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from pydantic import AfterValidator, SecretStr
+from pydantic_core import to_json
 
 from gateway.channels._http import Answer, Wire, judge
 from gateway.contracts import ChannelSettings, Surroundings
@@ -30,7 +30,7 @@ from gateway.model import Json, Message, Millis, Receipt, Ref
 from gateway.rules.shapes import incident_json, rfc3339
 
 _PACES: Final = (Rate(20, 1_000),)
-_WIDTH: Final = 16
+_WIDTH: Final = 32
 _PREFIX: Final = "whsec_"
 
 
@@ -50,6 +50,8 @@ def _usable(secrets: Secrets) -> Secrets:
 class Settings(ChannelSettings):
     """`url`: where to; it may hold a token, so it is never shown. `secret`: one, or a list while one is
     rotated: `whsec_` and base64, or any other text, whose bytes are the key. Without one, nothing is signed."""
+
+    short_forms: ClassVar[bool] = False
 
     url: Annotated[SecretStr, AfterValidator(_address)]
     secret: Annotated[Secrets, AfterValidator(_usable)] = ()
@@ -77,7 +79,7 @@ class Webhook:
         return text  # JSON has no markup
 
     async def send(self, message: Message, ref: Ref) -> Receipt:  # noqa: ARG002
-        body = json.dumps(_document(message), ensure_ascii=False, separators=(",", ":")).encode()
+        body = to_json(_document(message))
         # A channel's name may be Korean, a header may not.
         message_id = urllib.parse.quote(message.id, safe=":")
         answer = await self._wire.call("POST", self._url, content=body, headers=self._headers(message_id, body))

@@ -21,12 +21,14 @@ PHRASES: Final[Mapping[Language, Phrases]] = {"en": ENGLISH, "ko": KOREAN}
 
 _SPAN = re.compile(r"(\d+) ?(d|h|min|m|s)\b")
 _UNITS: Final = {"d": 0, "h": 1, "min": 2, "m": 2, "s": 3}
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND, _MINUTE, _HOUR, _DAY = 1_000, 60_000, 3_600_000, 86_400_000
 
 
 def instant(at: Millis, zone: ZoneInfo | None = None) -> str:
     """`2026-11-20 21:00 KST`; in UTC without a zone. Raises OverflowError beyond the years 1 to 9999."""
-    return f"{_moment(at, zone):%Y-%m-%d %H:%M} {zone_name(at, zone)}"
+    moment = _moment(at, zone)
+    return f"{moment:%Y-%m-%d %H:%M} {_name(moment)}"
 
 
 def clock(at: Millis, zone: ZoneInfo | None = None) -> str:
@@ -36,8 +38,7 @@ def clock(at: Millis, zone: ZoneInfo | None = None) -> str:
 
 def zone_name(at: Millis, zone: ZoneInfo | None = None) -> str:
     """`KST`, or `UTC+04` where the zone has no letters for itself then."""
-    name = _moment(at, zone).tzname() or ""
-    return name if name[:1].isalpha() else f"UTC{name}"
+    return _name(_moment(at, zone))
 
 
 def rfc_3339(at: Millis) -> str:
@@ -83,6 +84,11 @@ def our_note(note: str, language: Language) -> str:
     return note
 
 
+def _name(moment: datetime) -> str:
+    name = moment.tzname() or ""
+    return name if name[:1].isalpha() else f"UTC{name}"
+
+
 def _moment(at: Millis, zone: ZoneInfo | None = None) -> datetime:
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at)
+    moment = _EPOCH + timedelta(milliseconds=at)
     return moment if zone is None else moment.astimezone(zone)

@@ -111,11 +111,11 @@ class _Normalising:
 
     def value(self, value: Json, depth: int) -> Json:
         if isinstance(value, str):
-            return clean(value)
+            return value if value.isprintable() else clean(value)
         if isinstance(value, dict):
             if not self._has_room(value, depth):
                 return "…"
-            pairs = list(islice(value.items(), self._share(len(value), MOST_KEYS)))
+            pairs = islice(value.items(), self._share(len(value), MOST_KEYS))
             return {clean(key): self.value(inner, depth - 1) for key, inner in pairs}
         if isinstance(value, list):
             if not self._has_room(value, depth):

@@ -53,19 +53,29 @@ def settle(
     delivery: Delivery, receipt: Receipt, said: int, now: Millis, policy: RetryPolicy, jitter: float
 ) -> Settlement:
     """What the receipt makes of the promise. `said` is the revision that this attempt spoke."""
+    ref = delivery.ref if receipt.ref is None else receipt.ref
+    if isinstance(receipt, Sent):
+        return Settlement(
+            state="said",
+            due_at=0,
+            attempts=delivery.attempts + 1,
+            tries=0,
+            unknowns=0,
+            reason="",
+            ref=ref,
+            said=said,
+        )
     tried = Settlement(
         state="waiting",
         due_at=0,
         attempts=delivery.attempts + 1,
         tries=delivery.tries + 1,
         unknowns=delivery.unknowns,
-        reason="" if isinstance(receipt, Sent) else _tidy(receipt.reason),
-        ref=delivery.ref if receipt.ref is None else receipt.ref,
+        reason=_tidy(receipt.reason),
+        ref=ref,
         said=delivery.said,
     )
     match receipt:
-        case Sent():
-            return replace(tried, state="said", tries=0, unknowns=0, said=said)
         case Rejected():
             return replace(tried, state="failed", dead=True)
         case Retry(after=after):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from gateway.model import Because, Change, Hold, Incident, Json, Millis, Plan, Target
@@ -89,6 +90,7 @@ def outcome_json(plan: Plan, now: Millis | None = None) -> dict[str, Json]:
     }
 
 
+@lru_cache(maxsize=1024)  # one instant stands in several places of a document
 def rfc3339(ms: Millis) -> str:
     """'2026-11-20T10:00:00.123Z'. What no year of four digits can hold becomes the nearest that it can."""
     instant = _EPOCH + timedelta(milliseconds=min(max(ms, EARLIEST), LATEST))

@@ -34,7 +34,8 @@ class Voice:
     """How one channel speaks. `escape` makes foreign text harmless in its markup, for templates only.
 
     `zone`: the time zone of the instants in the words; None for UTC. `hears_own`: what people did over this
-    channel is told there aloud as well; else a reply has answered them, and the channel only shows it."""
+    channel is told there aloud as well; else a reply has answered them, and the channel only shows it.
+    `short_forms`: it has use for what fits an SMS and for what is read aloud."""
 
     channel: str
     language: Language
@@ -43,6 +44,7 @@ class Voice:
     public_url: str = ""
     zone: ZoneInfo | None = None
     hears_own: bool = True
+    short_forms: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ def told(story: Story, context: Context) -> Message:
     incident, voice, telling = story.incident, context.voice, context.telling
     title = _title(story.occasion, story, context)
     url = web_address(incident.url)
+    short, aloud = _short_forms(story, context, title, url) if voice.short_forms else ("", "")
     plain = Message(
         id=context.name,
         occasion=story.occasion,
@@ -118,8 +121,8 @@ def told(story: Story, context: Context) -> Message:
         facts=tuple(facts(story, telling)),
         body=cut(incident.body.strip(), BODY_MOST),
         url=url,
-        brief=brief(title, aside_short(story, telling), f"#{incident.number}" if incident.number else "", url),
-        speech=speech(story, telling),
+        brief=short,
+        speech=aloud,
         language=voice.language,
         quiet=story.quiet,
         links=dict(context.links),
@@ -128,6 +131,13 @@ def told(story: Story, context: Context) -> Message:
         standing=_title(standing(incident), story, context) if story.occasion in _PASSING else "",
     )
     return plain if voice.templates is None else _in_own_words(plain, story, context, voice.templates)
+
+
+def _short_forms(story: Story, context: Context, title: str, url: str) -> tuple[str, str]:
+    """For an SMS, and to be read aloud."""
+    telling, number = context.telling, story.incident.number
+    short = brief(title, aside_short(story, telling), f"#{number}" if number else "", url)
+    return short, speech(story, telling)
 
 
 def _title(occasion: Occasion, story: Story, context: Context) -> str:

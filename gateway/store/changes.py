@@ -14,7 +14,7 @@ from gateway.contracts import Statement
 from gateway.model import Alert, Change, Json, Severity
 from gateway.rules.shapes import because_json, outcome_json, plan_json
 from gateway.rules.verdicts import PACKED_FROM, Table, Verdicts, table, unpacked
-from gateway.store.driver import Connection, Prepared, Row, among, each, greatest, item, listed
+from gateway.store.driver import Connection, Prepared, Row, among, each, greatest, item, listed, written
 from gateway.store.schema import alerts, changes, routings
 
 _ADD = Prepared(sa.insert(changes))
@@ -136,9 +136,9 @@ def _row(change: Change, tables: dict[str, Table]) -> dict[str, Any]:
         kept = table(routes.matches, routes.named)
         tables[kept.id] = kept
         packed = {"packed": routes.packed(because_json), "table": kept.id, **outcome_json(plan, change.at)}
-        decision = json.dumps(packed, ensure_ascii=False)
+        decision = written(packed)
     elif plan is not None:
-        decision = json.dumps(plan_json(plan, change.at), ensure_ascii=False)
+        decision = written(plan_json(plan, change.at))
     return {
         "id": change.id,
         "incident_id": change.incident,
@@ -161,7 +161,7 @@ def _statement_row(one: Statement) -> dict[str, Any]:
         "event_id": one.event,
         "incident_id": one.incident,
         "at": one.at,
-        "alert": json.dumps(
+        "alert": written(
             {
                 "fingerprint": alert.fingerprint,
                 "title": alert.title,
@@ -177,8 +177,7 @@ def _statement_row(one: Statement) -> dict[str, Any]:
                 "value": alert.value,
                 "occurred_at": alert.occurred_at,
                 "momentary": alert.momentary,
-            },
-            ensure_ascii=False,
+            }
         ),
     }
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import sqlalchemy as sa
+from pydantic_core import to_json
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.ext.compiler import compiles
@@ -146,6 +147,11 @@ class greatest(sa.sql.functions.GenericFunction[Any]):  # noqa: N801  # as above
     """The greatest of several values in one row."""
 
     inherit_cache = True
+
+
+def written(value: Any) -> str:
+    """JSON as it stands in a column."""
+    return to_json(value).decode()
 
 
 def listed(items: Collection[Any]) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic_core import from_json
 
 from gateway.contracts import Accepted
 from gateway.model import Event, Millis
-from gateway.store.driver import Connection, Prepared, Row, among, insert, listed
+from gateway.store.driver import Connection, Prepared, Row, among, insert, listed, written
 from gateway.store.newest import Listing, newest
 from gateway.store.schema import events, seen, word
 
@@ -35,6 +35,7 @@ _FINISH = Prepared(
     .where(events.c.id == sa.bindparam("event"))
     .values(state=sa.bindparam("new_state"), reason=sa.bindparam("why"))
 )
+_FINISH_ALL = Prepared(sa.update(events).where(among(events.c.id, "ids")).values(state="done", reason=""))
 _UNREADABLE = Prepared(
     sa.select(sa.func.count().label("many")).where(
         events.c.state == word("unreadable"), events.c.source == sa.bindparam("of_source")
@@ -124,9 +125,10 @@ class Inbox:
         await self._connection.run(_ADD, _row(event))
 
     async def finish(self, done: Sequence[str], unreadable: Mapping[str, str]) -> None:
-        rows = [{"event": id_, "new_state": "done", "why": ""} for id_ in done]
-        rows += [{"event": id_, "new_state": "unreadable", "why": why} for id_, why in unreadable.items()]
-        if rows:
+        if done:
+            await self._connection.run(_FINISH_ALL, {"ids": listed(done)})
+        if unreadable:
+            rows = [{"event": id_, "new_state": "unreadable", "why": why} for id_, why in unreadable.items()]
             await self._connection.many(_FINISH, rows)
 
     async def unreadable(self, source: str) -> int:
@@ -165,7 +167,7 @@ def _row(event: Event) -> dict[str, Any]:
         "received_at": event.received_at,
         "state": event.state,
         "reason": event.reason,
-        "headers": json.dumps(dict(event.headers), ensure_ascii=False),
+        "headers": written(dict(event.headers)),
         "body": event.body,
     }
 
@@ -176,7 +178,7 @@ def _event(row: Row) -> Event:
         source=row["source"],
         adapter=row["adapter"],
         received_at=row["received_at"],
-        headers=json.loads(row["headers"]),
+        headers=from_json(row["headers"]),
         body=row["body"] or b"",
         state=row["state"],
         reason=row["reason"],

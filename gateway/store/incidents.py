@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import fields as fields_of
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic_core import from_json
 
 from gateway.model import Incident, Severity
-from gateway.store.driver import Connection, Prepared, Row, among, listed
+from gateway.store.driver import Connection, Prepared, Row, among, listed, written
 from gateway.store.schema import LIVING, apart, incidents, word
 from gateway.store.searching import Place, Wanted, search
 
@@ -101,9 +101,9 @@ def incident_of(row: Row) -> Incident:
     values = {name: row[name] for name in _COLUMNS}
     values["severity"] = Severity(values["severity"])
     values["worst"] = Severity(values["worst"])
-    values["labels"] = json.loads(values["labels"])
-    values["fields"] = json.loads(values["fields"])
-    values["moves"] = tuple(json.loads(values["moves"]))
+    values["labels"] = from_json(values["labels"])
+    values["fields"] = from_json(values["fields"])
+    values["moves"] = tuple(from_json(values["moves"]))
     values["unrouted"] = bool(values["unrouted"])
     values["momentary"] = bool(values["momentary"])
     return Incident(**values)
@@ -113,9 +113,9 @@ def _row(incident: Incident) -> dict[str, Any]:
     values = {name: getattr(incident, name) for name in _STORED}
     values["severity"] = int(incident.severity)
     values["worst"] = int(incident.worst)
-    values["labels"] = json.dumps(dict(incident.labels), ensure_ascii=False)
-    values["fields"] = json.dumps(dict(incident.fields), ensure_ascii=False)
-    values["moves"] = json.dumps(incident.moves)
+    values["labels"] = written(dict(incident.labels))
+    values["fields"] = written(dict(incident.fields))
+    values["moves"] = written(incident.moves)
     return values
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic_core import from_json
 
 from gateway.contracts import Attempt, Settled
 from gateway.model import GATEWAY, Delivery, Millis, Reached, Severity
-from gateway.store.driver import Connection, Prepared, Row, among, insert, listed
+from gateway.store.driver import Connection, Prepared, Row, among, insert, listed, written
 from gateway.store.newest import Listing, newest
 from gateway.store.schema import attempts, deliveries, incidents, word
 
@@ -392,7 +392,7 @@ def delivery_of(row: Row) -> Delivery:
         tries=row["tries"],
         unknowns=row["unknowns"],
         reason=row["reason"],
-        ref=json.loads(row["ref"]),
+        ref=from_json(row["ref"]),
         token=row["token"],
         is_digest=bool(row["is_digest"]),
         digest=row["digest"],
@@ -423,7 +423,7 @@ def _row(delivery: Delivery) -> dict[str, Any]:
         "tries": delivery.tries,
         "unknowns": delivery.unknowns,
         "reason": delivery.reason,
-        "ref": json.dumps(dict(delivery.ref), ensure_ascii=False),
+        "ref": written(dict(delivery.ref)),
         "is_digest": delivery.is_digest,
         "digest": delivery.digest,
         "person": delivery.person,
@@ -447,7 +447,7 @@ def _settlement(delivery: Delivery) -> dict[str, Any]:
         "all_tries": delivery.tries,
         "all_unknowns": delivery.unknowns,
         "why": delivery.reason,
-        "new_ref": json.dumps(dict(delivery.ref), ensure_ascii=False),
+        "new_ref": written(dict(delivery.ref)),
         "rang_at": delivery.said_at,
         "how_bad": delivery.said_severity,
         "times": delivery.spoken,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic_core import from_json
 
 from gateway.model import Millis, Timer, TimerKind
-from gateway.store.driver import Connection, Prepared, Row, among, insert, listed
+from gateway.store.driver import Connection, Prepared, Row, among, insert, listed, written
 from gateway.store.schema import timers
 
 _NEW = insert(timers)
@@ -96,7 +96,7 @@ def _row(timer: Timer) -> dict[str, Any]:
         "name": timer.name,
         "due_at": timer.due_at,
         "wall": timer.wall,
-        "about": json.dumps(dict(timer.about), ensure_ascii=False),
+        "about": written(dict(timer.about)),
     }
 
 
@@ -107,5 +107,5 @@ def _timer(row: Row) -> Timer:
         due_at=row["due_at"],
         name=row["name"],
         wall=bool(row["wall"]),
-        about=json.loads(row["about"]),
+        about=from_json(row["about"]),
     )
