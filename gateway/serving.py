@@ -55,6 +55,8 @@ def serve(options: Options, configuration: Configuration) -> None:
     signal.signal(signal.SIGTERM, lambda *_: None)
     with suppress(KeyboardInterrupt, SystemExit):  # the latter where `start` failed; its log line says why
         server.run(sockets=[listening])
+    if server.force_exit:  # asked twice: the threads of its connections would keep the process for ever
+        os._exit(130)
     if not server.started:
         raise TocsinError(service.fault or "the gateway could not start; the log says why")
 

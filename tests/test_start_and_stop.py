@@ -136,3 +136,28 @@ async def test_what_takes_longer_than_a_lease_is_held_on(tmp_path: Path, monkeyp
         await house.told()
     server.close()
     await server.wait_closed()
+
+
+async def test_asked_twice_it_ends_all_the_same(tmp_path: Path) -> None:
+    reached, go = asyncio.Event(), asyncio.Event()
+
+    async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reached.set()
+        await go.wait()
+        writer.close()
+
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
+    scripts = ROUTING.replace("generic: {adapter", "scripts: {adapter").replace("tkn-generic-0001", '"${TOKEN}"')
+    gateway = Gateway(tmp_path, scripts.replace("TIMEOUT", "30s").replace("http://127.0.0.1:9/x", url))
+    async with gateway.running():
+        await gateway.post({"title": "stuck"})
+        await reached.wait()
+        assert gateway.process is not None
+        started = time.monotonic()
+        gateway.process.send_signal(signal.SIGINT)
+        assert await gateway.end(signal.SIGINT) == 130  # its connections' threads do not keep it
+        assert time.monotonic() - started < 8
+    go.set()
+    server.close()
+    await server.wait_closed()

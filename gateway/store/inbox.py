@@ -91,6 +91,7 @@ async def _burn(
         for event, key, until in entries
         if key is not None and firsts[event.source, key] == event.id
     ]
+    rows.sort(key=lambda row: (row["source"], row["key"]))  # two that burn the same ones never wait for each other
     if await connection.many(_BURN, rows) == len(rows):
         return {}
     owners = await connection.all(_OWNERS, {"keys": listed([(row["source"], row["key"]) for row in rows])})
