@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -34,6 +35,9 @@ FAILS_OVER_AFTER = 3
 """Failures in a row after which a person's next channel is tried as well: some ten seconds."""
 MOST_CRASHES = 5
 """Times a channel may raise, which is a bug of ours, before the message becomes a dead letter."""
+
+
+_DELIVERED_AFTER = LAG.labels("delivered")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +112,9 @@ class Settling:
         await self._keep_on(ledger, pairs)
         for one in said:
             await self._spread_link(ledger, one)
+        self._count(said)
         for one, delivery in pairs:
-            self._count(one, delivery)
+            self._log(one, delivery)
 
     async def tell_buried(self, ledger: Ledger, buried: Sequence[tuple[Delivery, Incident]]) -> None:
         """Dead letters that no receipt made: nobody lived to see what became of them."""
@@ -254,13 +259,18 @@ class Settling:
         renewed = [replace(d, wanted=moved.revision, promised_at=self.now, due_at=0) for d in showing]
         await ledger.outbox.promise(renewed, [])
 
-    def _count(self, one: Said, delivery: Delivery) -> None:
+    def _count(self, said: Sequence[Said]) -> None:
+        for receipt, many in Counter(type(one.receipt).__name__.lower() for one in said).items():
+            ATTEMPTS.labels(self.outlet.name, receipt).inc(many)
+        sent = sum(isinstance(one.receipt, Sent) for one in said)
+        if sent:
+            DELIVERED.labels(self.outlet.name).inc(sent)
+
+    def _log(self, one: Said, delivery: Delivery) -> None:
         name = self.outlet.name
-        ATTEMPTS.labels(name, type(one.receipt).__name__.lower()).inc()
         known = {"channel": name, "delivery": delivery.id, "incident": delivery.incident}
         if isinstance(one.receipt, Sent):
-            DELIVERED.labels(name).inc()
-            LAG.labels("delivered").observe(max(one.ended_at - delivery.promised_at, 0) / 1000)
+            _DELIVERED_AFTER.observe(max(one.ended_at - delivery.promised_at, 0) / 1000)
             log.info("message delivered", **known, revision=delivery.said, attempts=delivery.attempts)
             if one.receipt.missed:
                 log.warning("recipients missed", **known, reason=one.receipt.missed)

@@ -152,3 +152,11 @@ def test_only_a_telephone_that_is_one_persons_alone_is_not_told_of_its_own_acts(
     channels = config.load(file, {}).channels
     told = {name: voice_of(entry, str, "").hears_own for name, entry in channels.items() if name != "night"}
     assert told == {"team": True, "phone": False, "both": True}
+
+
+def test_only_a_telephone_has_use_for_the_short_forms(tmp_path: Path) -> None:
+    file = tmp_path / "routing.yaml"
+    file.write_text(ROUTING)
+    channels = config.load(file, {}).channels
+    short = {name: voice_of(entry, str, "").short_forms for name, entry in channels.items()}
+    assert short == {name: entry.kind.name == "twilio" for name, entry in channels.items()}

@@ -15,6 +15,7 @@ from gateway.errors import StoreUnavailable
 from gateway.model import GATEWAY, Alert, Message, Receipt, Ref, Rejected, Retry, Sent, Severity, Unknown
 from gateway.pipeline import Processed
 from gateway.rules.folding import MOST_LIVING
+from gateway.rules.templates import compile as compile_templates
 from gateway.settling import MOST_CRASHES
 from tests.stage import HOUR, MINUTE, House, Team, stage
 
@@ -219,6 +220,23 @@ class TestSpeaking:
         assert "12:00" in message.text
         assert "12:03" in message.text
         assert await house.claim("team") == ()
+
+    async def test_history_is_fetched_where_there_is_more_than_an_opening_or_templates_may_name_it(
+        self, house: House
+    ) -> None:
+        plain = house.outlets["team"]
+        own = replace(plain, voice=replace(plain.voice, templates=compile_templates(None, "{{ incident.title }}")))
+        fetched = []
+        for house.outlets["team"], severities in (
+            (plain, [Severity.ERROR]),
+            (own, [Severity.ERROR]),
+            (plain, [Severity.ERROR, Severity.CRITICAL]),
+        ):
+            for severity in severities:
+                await house.alert(str(len(fetched)), severity=severity)
+            (claim,) = await house.claim("team")
+            fetched.append([change.what for change in claim.since])
+        assert fetched == [[], ["opened"], ["opened", "worsened"]]
 
     async def test_a_channel_that_was_down_hears_one_true_message(self, house: House) -> None:
         house.teams["team"].answers.append(Retry("down"))

@@ -237,6 +237,14 @@ class TestTheWords:
             "Critical. Disk 94 percent full. db 1, production. Open for 12 minutes. Incident number 12."
         )
 
+    def test_short_forms_are_not_made_for_who_has_no_use_for_them(self) -> None:
+        whole, short = heard(moved("opened")), heard(moved("opened"), voice=replace(ENGLISH, short_forms=False))
+        assert (short.brief, short.speech) == ("", "")
+        assert replace(short, brief=whole.brief, speech=whole.speech) == whole
+
+    def test_what_only_opened_is_told_alike_without_its_one_change(self) -> None:
+        assert heard() == heard(moved("opened"))
+
     def test_links_and_language_go_along(self) -> None:
         message = heard(moved("opened"), voice=KOREAN)
         assert (message.links, message.language) == ({"slack": "https://s.example"}, "ko")
