@@ -30,7 +30,7 @@ from gateway.model import Json, Message, Millis, Receipt, Ref
 from gateway.rules.shapes import incident_json, rfc3339
 
 _PACES: Final = (Rate(20, 1_000),)
-_WIDTH: Final = 32
+_WIDTH: Final = 16
 _PREFIX: Final = "whsec_"
 
 
