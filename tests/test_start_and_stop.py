@@ -156,6 +156,7 @@ async def test_asked_twice_it_ends_all_the_same(tmp_path: Path) -> None:
         assert gateway.process is not None
         started = time.monotonic()
         gateway.process.send_signal(signal.SIGINT)
+        await asyncio.sleep(0.2)
         assert await gateway.end(signal.SIGINT) == 130  # its connections' threads do not keep it
         assert time.monotonic() - started < 8
     go.set()
