@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import sqlalchemy as sa
@@ -26,6 +27,9 @@ POSTGRESQL: Final[sa.Dialect] = psycopg.dialect()  # type: ignore[no-untyped-cal
 # Its clauses (on_conflict_do_update and the like) are compiled by SQLite's compiler as well; SQLite's own insert is
 # not by PostgreSQL's.
 insert = postgresql.insert
+
+
+NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Row(Protocol):
@@ -75,6 +79,36 @@ class Prepared:
         return found
 
 
+class Rows:
+    """An INSERT of many rows, said in statements of 32, 8 and 1 rows, each compiled once: one that inserts row by row
+    hands SQLite's thread and ours to each other at every row. `make` gives the INSERT of some rows of bindparams;
+    every column's value is given, under its name."""
+
+    SIZES: Final = (32, 8, 1)
+
+    def __init__(self, make: Callable[[list[dict[str, Any]]], sa.ClauseElement], columns: Sequence[str]) -> None:
+        self._columns = tuple(columns)
+        self._statements = {
+            size: Prepared(make([{name: sa.bindparam(f"{name}_{row}") for name in columns} for row in range(size)]))
+            for size in self.SIZES
+        }
+        self._names = {size: [f"{name}_{row}" for row in range(size) for name in columns] for size in self.SIZES}
+
+    def split(
+        self, rows: Sequence[Mapping[str, Any]], more: Mapping[str, Any]
+    ) -> Iterator[tuple[Prepared, list[Mapping[str, Any]]]]:
+        """The statements to run, each with the values of its runs; `more` are further values of every one."""
+        at = 0
+        for size in self.SIZES:
+            runs: list[Mapping[str, Any]] = []
+            while len(rows) - at >= size:
+                values = [row[name] for row in rows[at : at + size] for name in self._columns]
+                runs.append({**dict(zip(self._names[size], values, strict=True)), **more})
+                at += size
+            if runs:
+                yield self._statements[size], runs
+
+
 class Connection(ABC):
     """One connection, in one transaction at a time."""
 
@@ -88,6 +122,10 @@ class Connection(ABC):
     @abstractmethod
     async def many(self, statement: Prepared, rows: Iterable[Mapping[str, Any]]) -> int:
         """Run it once for each row; how many rows of the table that touched."""
+
+    async def add(self, statement: Rows, rows: Sequence[Mapping[str, Any]], more: Mapping[str, Any] = NONE) -> int:
+        """Insert many rows; how many rows of the table that touched."""
+        return sum([await self.many(prepared, runs) for prepared, runs in statement.split(rows, more)])
 
     @abstractmethod
     async def begin(self) -> None:

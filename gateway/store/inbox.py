@@ -10,19 +10,20 @@ from pydantic_core import from_json
 
 from gateway.contracts import Accepted
 from gateway.model import Event, Millis
-from gateway.store.driver import Connection, Prepared, Row, among, insert, listed, written
+from gateway.store.driver import Connection, Prepared, Row, Rows, among, insert, listed, written
 from gateway.store.newest import Listing, newest
 from gateway.store.schema import events, seen, word
 
-_ADD = Prepared(sa.insert(events))
+_ADD = Rows(lambda rows: sa.insert(events).values(rows), [column.name for column in events.c])
 _NEW_KEY = insert(seen)
 # A key whose time is over is taken anew; a living one is left as it is.
-_BURN = Prepared(
-    _NEW_KEY.on_conflict_do_update(
+_BURN = Rows(
+    lambda rows: _NEW_KEY.values(rows).on_conflict_do_update(
         index_elements=[seen.c.source, seen.c.key],
         set_={"event_id": _NEW_KEY.excluded.event_id, "until": _NEW_KEY.excluded.until},
-        where=seen.c.until < sa.bindparam("now"),
-    )
+        where=seen.c.until < sa.bindparam("now", type_=sa.BigInteger()),
+    ),
+    [column.name for column in seen.c],
 )
 _OWNERS = Prepared(
     sa.select(seen.c.source, seen.c.key, seen.c.event_id).where(among((seen.c.source, seen.c.key), "keys"))
@@ -75,7 +76,7 @@ async def accept(connection: Connection, entries: Sequence[tuple[Event, str | No
         if owner == event.id:
             fresh.append(_row(event))
     if fresh:
-        await connection.many(_ADD, fresh)
+        await connection.add(_ADD, fresh)
     return answers
 
 
@@ -87,12 +88,12 @@ async def _burn(
     """Burn each key for the first event that brings it. Who owns the keys now, or {} where all of them are new."""
     now = min(event.received_at for event, _, _ in entries)
     rows = [
-        {"source": event.source, "key": key, "event_id": event.id, "until": until, "now": now}
+        {"source": event.source, "key": key, "event_id": event.id, "until": until}
         for event, key, until in entries
         if key is not None and firsts[event.source, key] == event.id
     ]
     rows.sort(key=lambda row: (row["source"], row["key"]))  # two that burn the same ones never wait for each other
-    if await connection.many(_BURN, rows) == len(rows):
+    if await connection.add(_BURN, rows, {"now": now}) == len(rows):
         return {}
     owners = await connection.all(_OWNERS, {"keys": listed([(row["source"], row["key"]) for row in rows])})
     return {(row["source"], row["key"]): row["event_id"] for row in owners}
@@ -111,7 +112,9 @@ class Inbox:
     async def burn(self, place: str, key: str, now: Millis, until: Millis) -> bool:
         """Use a key once, until then; False where it has been used."""
         return (
-            await self._connection.run(_BURN, {"source": place, "key": key, "event_id": "", "until": until, "now": now})
+            await self._connection.add(
+                _BURN, [{"source": place, "key": key, "event_id": "", "until": until}], {"now": now}
+            )
             == 1
         )
 
@@ -123,7 +126,7 @@ class Inbox:
         return [_event(row) for row in await self._connection.all(_WAITING, {"most": most})]
 
     async def add(self, event: Event) -> None:
-        await self._connection.run(_ADD, _row(event))
+        await self._connection.add(_ADD, [_row(event)])
 
     async def finish(self, done: Sequence[str], unreadable: Mapping[str, str]) -> None:
         if done:

@@ -26,6 +26,9 @@ T = TypeVar("T")
 
 MOST_WAITING = 20_000
 MOST_ACCEPTED_AT_ONCE = 512
+FEWEST_AT_ONCE = 32
+"""A commit takes half of what waits, but at least so many: while it is on its way to the disk, those that were answered
+last are read. Taken all at once, senders that wait for their answers would all wait for the same disk."""
 MOST_WORKS_AT_ONCE = 8
 STUCK_SECONDS = 4.0
 RECONNECT_SECONDS = 0.2
@@ -164,7 +167,7 @@ class Writer:
         return line.connection is not None
 
     async def _accept_some(self, line: Line) -> None:
-        group = _take(self._entries, MOST_ACCEPTED_AT_ONCE)
+        group = _take(self._entries, min(max(len(self._entries) // 2, FEWEST_AT_ONCE), MOST_ACCEPTED_AT_ONCE))
         self.last_group = len(group)
         if group:
             self._grouped_at = time.monotonic()
