@@ -104,3 +104,19 @@ def test_a_start_told_after_a_jump_back_is_counted_in_its_place() -> None:
     pacer.spent(9_900)
     assert pacer.wait(9_900) == 1_000
     assert pacer.wait(10_900) == 0
+
+
+def test_what_others_have_sent_is_taken_into_account() -> None:
+    """Gateways on one database hand each other the starts of a channel."""
+    paces = (Rate(2, 1_000), Rate(3, 60_000))
+    one, other = Pacer(paces), Pacer(paces)
+    one.spent(5_000)
+    one.spent(5_100)
+    assert one.starts() == [5_000, 5_100]
+    other.spent(1)
+    other.recall(one.starts())
+    assert (other.wait(5_500), other.wait(6_000)) == (500, 0)
+    other.spent(6_000)
+    assert other.starts() == [5_000, 5_100, 6_000]
+    assert other.wait(7_100) == 57_900
+    assert Pacer(()).starts() == []
