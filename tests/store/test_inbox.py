@@ -145,6 +145,6 @@ async def test_the_depth_is_how_many_wait_and_since_when(store: Store) -> None:
 
 
 async def test_who_looks_can_write_nothing(store: Store) -> None:
-    with pytest.raises(StoreUnavailable, match="read-?only"):
+    with pytest.raises(StoreUnavailable, match=r"read-?only"):
         await store.read(lambda ledger: ledger.inbox.add(an_event()))
     assert await store.read(lambda ledger: ledger.inbox.depth()) == (0, None)
