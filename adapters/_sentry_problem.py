@@ -226,9 +226,11 @@ def _beside(words: str, said: str) -> str:
 def _place(event: Json) -> str:
     """Where in the code it broke: `file:line in function` of the innermost frame that is the project's own."""
     frames = _frames(event)
+    if not frames:
+        return line(text(event, "location"))
     own = [frame for frame in frames if at(frame, "in_app") is True or at(frame, "inApp") is True]
     # Frames stand oldest first: the last is where it was raised.
-    frame = (own or frames or [None])[-1]
+    frame = (own or frames)[-1]
     file = text(frame, "filename") or text(frame, "module") or text(frame, "abs_path")
     number = text(frame, "lineno") or text(frame, "lineNo")
     function = text(frame, "function")

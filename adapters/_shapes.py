@@ -31,10 +31,8 @@ _LATEST_MILLIS: Final = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 def at(document: Json, *path: str | int) -> Json:
     """What stands at the path (text into an object, a number into a list); None where nothing does."""
     for step in path:
-        if document is None:
-            return None
-        if isinstance(document, dict) and isinstance(step, str):
-            document = document.get(step)
+        if isinstance(document, dict):
+            document = document.get(step)  # its names are text: a number finds nothing
         elif isinstance(document, list) and isinstance(step, int) and -len(document) <= step < len(document):
             document = document[step]
         else:
@@ -44,11 +42,12 @@ def at(document: Json, *path: str | int) -> Json:
 
 def text(document: Json, *path: str | int) -> str:
     """The text at the path, trimmed. Numbers and booleans as they are written in JSON; '' for all else."""
-    value = at(document, *path)
-    if value is None:
-        return ""
+    # Most questions are one step into an object.
+    value = document.get(path[0]) if len(path) == 1 and isinstance(document, dict) else at(document, *path)
     if isinstance(value, str):
         return value.strip()
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):

@@ -78,6 +78,9 @@ def clean(text: str) -> str:
 def bounded(alert: Alert) -> Alert:
     """The same alert within what the store and readers can bear: 64 labels of 128 and 1,024 characters,
     100 fields, a body of 64 KiB, a title of one line. What is cut is the tail; the event keeps the whole."""
+    title = " ".join(clean(alert.title).split())[:LONGEST_TITLE] or "(no title)"
+    if title == alert.title and _fits(alert):
+        return alert
     fingerprint = alert.fingerprint
     if len(fingerprint) > LONGEST_FINGERPRINT:
         digest = hashlib.sha256(fingerprint.encode("utf-8", "replace")).hexdigest()
@@ -85,14 +88,40 @@ def bounded(alert: Alert) -> Alert:
     return replace(
         alert,
         fingerprint=fingerprint,
-        title=" ".join(clean(alert.title).split())[:LONGEST_TITLE] or "(no title)",
+        title=title,
         kind=alert.kind[:LONGEST_NAME],
         service=alert.service[:LONGEST_TITLE],
         environment=alert.environment[:LONGEST_NAME],
         body=alert.body[:LONGEST_BODY],
-        url=alert.url if len(alert.url) <= LONGEST_URL and alert.url.startswith(("https://", "http://")) else "",
+        url=alert.url if _is_address(alert.url) else "",
         labels=_few(alert.labels, MOST_LABELS),
         fields=_few(alert.fields, MOST_FIELDS),
+    )
+
+
+def _fits(alert: Alert) -> bool:
+    """Whether nothing but the title could have to be cut, as it is of almost every alert."""
+    return (
+        len(alert.fingerprint) <= LONGEST_FINGERPRINT
+        and len(alert.kind) <= LONGEST_NAME
+        and len(alert.service) <= LONGEST_TITLE
+        and len(alert.environment) <= LONGEST_NAME
+        and len(alert.body) <= LONGEST_BODY
+        and (not alert.url or _is_address(alert.url))
+        and _are_few(alert.labels, MOST_LABELS)
+        and _are_few(alert.fields, MOST_FIELDS)
+    )
+
+
+def _is_address(url: str) -> bool:
+    return len(url) <= LONGEST_URL and url.startswith(("https://", "http://"))
+
+
+def _are_few(pairs: Mapping[str, str], most: int) -> bool:
+    return (
+        len(pairs) <= most
+        and max(map(len, pairs), default=0) <= LONGEST_NAME
+        and max(map(len, pairs.values()), default=0) <= LONGEST_VALUE
     )
 
 
@@ -116,11 +145,21 @@ class _Normalising:
             if not self._has_room(value, depth):
                 return "…"
             pairs = islice(value.items(), self._share(len(value), MOST_KEYS))
-            return {clean(key): self.value(inner, depth - 1) for key, inner in pairs}
+            return {
+                # Most of what stands in a document is text without anything to take out.
+                key if key.isprintable() else clean(key): inner
+                if isinstance(inner, str) and inner.isprintable()
+                else self.value(inner, depth - 1)
+                for key, inner in pairs
+            }
         if isinstance(value, list):
             if not self._has_room(value, depth):
                 return "…"
-            return [self.value(inner, depth - 1) for inner in value[: self._share(len(value), MOST_ITEMS)]]
+            items = value[: self._share(len(value), MOST_ITEMS)]
+            return [
+                inner if isinstance(inner, str) and inner.isprintable() else self.value(inner, depth - 1)
+                for inner in items
+            ]
         if isinstance(value, float):
             return value if math.isfinite(value) else None
         if isinstance(value, int) and not isinstance(value, bool):
