@@ -43,6 +43,7 @@ def test_packed_and_unpacked_they_are_what_they_were(routes: Any, default: tuple
     kept = table(decided.because.matches, decided.because.named)
     packed = json.loads(json.dumps(decided.because.packed(because_json)))
     assert unpacked(packed, json.loads(kept.text)) == plan_json(decided)["routes"]
+    assert decided.because.shapes(because_json) == plan_json(decided)["routes"]
 
 
 def test_five_hundred_routes_that_miss_are_a_few_words() -> None:
