@@ -21,6 +21,7 @@ LONGEST_LABEL: Final = 200
 LONGEST_KEY: Final = 300
 LONGEST_URL: Final = 2_000
 _ADDRESS = re.compile(r"https?://[^/\s][^\s<>\"]*", re.IGNORECASE)
+_DATE = re.compile(r"\d{4}-")
 _FRACTION = re.compile(r"(\.\d{1,6})\d*")
 _ZONE = re.compile(r"(?:\s*(?:UTC|GMT|Z))$", re.IGNORECASE)
 # 2001-09-09 in milliseconds, 33658 in seconds: what is smaller counts seconds, what is larger milliseconds.
@@ -109,7 +110,7 @@ def link(*candidates: str) -> str:
 def instant(value: Json) -> Millis | None:
     """The moment that a value names: Unix seconds or milliseconds (number or text), or an ISO 8601 date and
     time, UTC where it names no zone. None where it names none, or one outside the years 1970 to 9999."""
-    moment = number(value)
+    moment = None if isinstance(value, str) and _DATE.match(value) else number(value)
     if moment is None:
         return _iso(value.strip()) if isinstance(value, str) else None
     millis = moment if moment >= _FIRST_AS_MILLIS else moment * 1000

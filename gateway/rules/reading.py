@@ -35,6 +35,7 @@ LONGEST_FINGERPRINT: Final = 512
 LONGEST_BODY: Final = 64 * 1024
 LONGEST_URL: Final = 2_048
 _INT64: Final = 2**63
+_NOT_EVEN_IT: Final = -1
 # C0 but \n and \t, DEL, C1, lone surrogates, bidi embeddings, overrides and isolates, line separators.
 _UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\u2028\u2029]")
 _FORM = "application/x-www-form-urlencoded"
@@ -139,38 +140,39 @@ class _Normalising:
         self.left = MOST_NODES
 
     def value(self, value: Json, depth: int) -> Json:
-        if isinstance(value, str):
-            return value if value.isprintable() else clean(value)
+        """The value, harmless. What is text without anything to take out, and most is, needs no call of its own."""
         if isinstance(value, dict):
-            if not self._has_room(value, depth):
+            room = self._room(value, depth, MOST_KEYS)
+            if room == _NOT_EVEN_IT:
                 return "…"
-            pairs = islice(value.items(), self._share(len(value), MOST_KEYS))
             return {
-                # Most of what stands in a document is text without anything to take out.
                 key if key.isprintable() else clean(key): inner
                 if isinstance(inner, str) and inner.isprintable()
                 else self.value(inner, depth - 1)
-                for key, inner in pairs
+                for key, inner in islice(value.items(), room)
             }
         if isinstance(value, list):
-            if not self._has_room(value, depth):
+            room = self._room(value, depth, MOST_ITEMS)
+            if room == _NOT_EVEN_IT:
                 return "…"
-            items = value[: self._share(len(value), MOST_ITEMS)]
             return [
                 inner if isinstance(inner, str) and inner.isprintable() else self.value(inner, depth - 1)
-                for inner in items
+                for inner in value[:room]
             ]
+        if isinstance(value, str):
+            return clean(value)
         if isinstance(value, float):
             return value if math.isfinite(value) else None
         if isinstance(value, int) and not isinstance(value, bool):
             return value if -_INT64 <= value < _INT64 else str(value)
         return value
 
-    def _has_room(self, container: Sized, depth: int) -> bool:
-        return depth > 0 and (self.left > 0 or not container)
-
-    def _share(self, length: int, most: int) -> int:
-        taken = min(length, most, self.left)
+    def _room(self, container: Sized, depth: int, most: int) -> int:
+        """How many of its values stand, which are paid for with that."""
+        many = len(container)
+        if depth <= 0 or (self.left <= 0 and many):
+            return _NOT_EVEN_IT
+        taken = min(many, most, self.left)
         self.left -= taken
         return taken
 
