@@ -22,11 +22,13 @@ class Faults:
 
 
 class Engine(Protocol):
-    """`shared`: other gateways may use the database at the same time. `told_clock`: the database's clock as each
+    """`shared`: other gateways may use the database at the same time. `defers`: a transaction that need not be a
+    lasting one is none. `told_clock`: the database's clock as each
     transaction learns it; None where the machine's own is meant. `file`: the database, where it is one."""
 
     faults: Faults
     shared: bool
+    defers: bool
 
     @property
     def file(self) -> Path | None: ...

@@ -18,7 +18,7 @@ from psycopg.rows import DictRow, dict_row
 
 from gateway.clock import Told
 from gateway.errors import TocsinError
-from gateway.store.driver import POSTGRESQL, Connection, Prepared, Row
+from gateway.store.driver import POSTGRESQL, Connection, Control, Prepared, Row
 from gateway.store.engines import Faults
 from gateway.store.engines.postgresql_schema import prepare, sentence
 from gateway.telemetry import logger
@@ -75,14 +75,14 @@ class Session(Connection):
         await self._soon(cursor.executemany(compiled.sql, [named(row) for row in rows]))
         return cursor.rowcount
 
-    async def begin(self) -> None:
+    async def begin(self, *, lasting: bool = True) -> None:  # noqa: ARG002  # the server outlives no gateway: all last
         cursor = await self._soon(self._raw.execute(self._beginning))
         await cursor.set_result(-1)
         row = await cursor.fetchone()
         if row is not None:
             self._tell(row["now"])
 
-    async def control(self, word: str) -> None:
+    async def control(self, word: Control) -> None:
         await self._soon(self._raw.execute(word))
 
     async def close(self) -> None:
@@ -114,6 +114,7 @@ class PostgreSQL:
     """See `engines.Engine`."""
 
     shared = True
+    defers = False
     file = None
     faults = Faults(
         passing=(psycopg.Error, OSError),
