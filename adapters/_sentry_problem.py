@@ -220,7 +220,7 @@ def _body(event: Json, title: str) -> str:
 
 def _beside(words: str, said: str) -> str:
     """The words, unless they were said already."""
-    return "" if line(words) in said else words
+    return "" if not words or line(words) in said else words
 
 
 def _place(event: Json) -> str:
@@ -243,7 +243,7 @@ def _frames(event: Json) -> list[Json]:
     for entry in items(event, "entries"):
         if text(entry, "type") == "exception":
             raised = items(entry, "data", "values")
-    return items(mapping(at(raised, -1)), "stacktrace", "frames")
+    return items(mapping(raised[-1]), "stacktrace", "frames") if raised else []
 
 
 def _moment(problem: Json, *names: str) -> Millis | None:

@@ -90,7 +90,8 @@ def items(document: Json, *path: str | int) -> list[Json]:
 
 def line(words: str, longest: int = LONGEST_TITLE) -> str:
     """The words on one line, cut with an ellipsis at `longest` characters."""
-    return cut(" ".join(words.split()), longest)
+    whole = " ".join(words.split())
+    return whole if len(whole) <= longest else cut(whole, longest)
 
 
 def cut(words: str, longest: int = LONGEST_BODY) -> str:

@@ -167,6 +167,8 @@ class _Draft:
             self._add(route, one)
         for escalation in found.escalations:
             self.started.setdefault(escalation, Started(escalation, route))
+        if found.reached and not found.left_out:
+            return Because(route)
         note = "; ".join(f"{name} {why}" for name, why in found.left_out.items())
         if found.reached:
             return Because(route, None, note)

@@ -141,7 +141,9 @@ def first_hold(
         if mute.match.holds(seen)
     ]
     holds += [Hold("inhibit", mark, reason=rule.name) for mark, rule in inhibited.items()]
-    return max(holds, key=lambda hold: hold.until if hold.until is not None else 1 << 62, default=None)
+    if not holds:
+        return None
+    return max(holds, key=lambda hold: hold.until if hold.until is not None else 1 << 62)
 
 
 def silences_it(silence: Silence, seen: Seen) -> bool:

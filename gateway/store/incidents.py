@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import fields as fields_of
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +17,7 @@ from gateway.store.searching import Place, Wanted, search
 
 _COLUMNS = [field.name for field in fields_of(Incident)]
 _STORED = [name for name in _COLUMNS if name != "number"]
+_VALUES = attrgetter(*_STORED)
 _FIXED = ("id", "source", "adapter", "fingerprint", "opened_at", "previous")
 _CHANGING = [name for name in _STORED if name not in _FIXED]
 _KEY = (incidents.c.source, incidents.c.fingerprint)
@@ -110,7 +112,7 @@ def incident_of(row: Row) -> Incident:
 
 
 def _row(incident: Incident) -> dict[str, Any]:
-    values = {name: getattr(incident, name) for name in _STORED}
+    values = dict(zip(_STORED, _VALUES(incident), strict=True))
     values["severity"] = int(incident.severity)
     values["worst"] = int(incident.worst)
     values["labels"] = written(dict(incident.labels))
