@@ -214,7 +214,7 @@ class Deciding:
     ) -> tuple[Incident, Plan]:
         if change.what == "opened" and incident.previous:
             self._shakes_on(incident)
-        read = plan(incident, self.rules.routing, self.now, self.known.overrides)
+        read = plan(self._look(incident), self.rules.routing, self.known.overrides)
         if change.what in ("opened", "reopened"):
             self.expire(incident)
         hold = self.hold_on(incident)
@@ -231,15 +231,16 @@ class Deciding:
         return incident, Plan(targets, read.because, read.configuration, read.unrouted, holds, read.started)
 
     def _with_those_who_heard(self, incident: Incident, targets: Sequence[Target]) -> tuple[Target, ...]:
+        heard = self._heard.get(incident.id)
+        if not heard:
+            return tuple(targets)
         chosen = {target.channel for target in targets}
-        heard = self._heard.get(incident.id, {}).values()
-        before = (Target(d.channel, d.route, person=d.person) for d in heard if d.channel not in chosen)
+        before = (Target(d.channel, d.route, person=d.person) for d in heard.values() if d.channel not in chosen)
         return (*targets, *before)
 
     def _routed(self, incident: Incident, read: Plan) -> Incident:
         heard = self._heard.get(incident.id, {}).values()
-        routed = any(delivery.route != DEFAULT for delivery in heard)
-        unrouted = read.unrouted and not routed
+        unrouted = read.unrouted and all(delivery.route == DEFAULT for delivery in heard)
         return incident if unrouted == incident.unrouted else replace(incident, unrouted=unrouted)
 
     def _muted(self, incident: Incident, hold: Hold) -> Incident:

@@ -38,12 +38,13 @@ _INT64: Final = 2**63
 _NOT_EVEN_IT: Final = -1
 # C0 but \n and \t, DEL, C1, lone surrogates, bidi embeddings, overrides and isolates, line separators.
 _UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\u2028\u2029]")
+_BEHIND_THE_TYPE = re.compile(r"[;,\s]")
 _FORM = "application/x-www-form-urlencoded"
 
 
 def check_type(content_type: str) -> str:
     """The type without its parameters, where it is one we read. Raises WrongType (415) where it is none."""
-    kind = re.split(r"[;,\s]", content_type.strip(), maxsplit=1)[0].lower()
+    kind = _BEHIND_THE_TYPE.split(content_type.strip(), maxsplit=1)[0].lower()
     if kind not in ("", "application/json", "text/plain", _FORM) and not kind.endswith("+json"):
         raise WrongType(f"content type {kind[:80]!r} is not read; send application/json")
     return kind
@@ -119,11 +120,10 @@ def _is_address(url: str) -> bool:
 
 
 def _are_few(pairs: Mapping[str, str], most: int) -> bool:
-    return (
-        len(pairs) <= most
-        and max(map(len, pairs), default=0) <= LONGEST_NAME
-        and max(map(len, pairs.values()), default=0) <= LONGEST_VALUE
-    )
+    for name, value in pairs.items():
+        if len(name) > LONGEST_NAME or len(value) > LONGEST_VALUE:
+            return False
+    return len(pairs) <= most
 
 
 def _few(pairs: Mapping[str, str], most: int) -> dict[str, str]:
