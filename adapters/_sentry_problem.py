@@ -192,8 +192,9 @@ def _tags(event: Json) -> dict[str, str]:
     tags = at(event, "tags")
     if isinstance(tags, dict):
         return {name: text(value) for name, value in tags.items()}
-    pairs = ((text(tag, 0) or text(tag, "key"), text(tag, 1) or text(tag, "value")) for tag in items(tags))
-    return {name: value for name, value in pairs if name}
+    found = {text(tag, 0) or text(tag, "key"): text(tag, 1) or text(tag, "value") for tag in items(tags)}
+    found.pop("", None)
+    return found
 
 
 def _own_tags(tags: dict[str, str]) -> dict[str, str]:
@@ -202,11 +203,11 @@ def _own_tags(tags: dict[str, str]) -> dict[str, str]:
 
 
 def _body(event: Json, title: str) -> str:
-    evidence = (
+    evidence = [
         f"{text(shown, 'name')}: {text(shown, 'value')}"
         for shown in items(event, "occurrence", "evidenceDisplay")
         if text(shown, "value")
-    )
+    ]
     culprit = text(event, "culprit")
     lines = (
         _beside(_message(event), title),
@@ -215,7 +216,7 @@ def _body(event: Json, title: str) -> str:
         _beside(_place(event), culprit),
         *evidence,
     )
-    return cut("\n".join(dict.fromkeys(part for part in lines if part)))
+    return cut("\n".join(dict.fromkeys(filter(None, lines))))
 
 
 def _beside(words: str, said: str) -> str:
@@ -247,4 +248,8 @@ def _frames(event: Json) -> list[Json]:
 
 
 def _moment(problem: Json, *names: str) -> Millis | None:
-    return next((moment for name in names if (moment := instant(at(problem, name))) is not None), None)
+    for name in names:
+        moment = instant(at(problem, name))
+        if moment is not None:
+            return moment
+    return None

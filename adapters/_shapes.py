@@ -129,12 +129,12 @@ def key(*parts: str) -> str:
 
 def labels(pairs: Mapping[str, str]) -> dict[str, str]:
     """The pairs that say something, each value on one short line: for matching."""
-    return {name: line(value, LONGEST_LABEL) for name, value in pairs.items() if value.strip()}
+    return {name: said for name, value in pairs.items() if (said := line(value, LONGEST_LABEL))}
 
 
 def fields(pairs: Mapping[str, str]) -> dict[str, str]:
     """The pairs that say something, each value cut to a readable length: for showing."""
-    return {name: cut(value.strip(), LONGEST_FIELD) for name, value in pairs.items() if value.strip()}
+    return {name: cut(said, LONGEST_FIELD) for name, value in pairs.items() if (said := value.strip())}
 
 
 def _iso(written: str) -> Millis | None:

@@ -228,6 +228,8 @@ class Deciding:
         targets, holds = self._tell_all(change, incident, self._with_those_who_heard(incident, read.targets), shaking)
         for started in read.started:
             self._escalate(incident, started)
+        if targets == read.targets and holds == read.holds:
+            return incident, read
         return incident, Plan(targets, read.because, read.configuration, read.unrouted, holds, read.started)
 
     def _with_those_who_heard(self, incident: Incident, targets: Sequence[Target]) -> tuple[Target, ...]:
