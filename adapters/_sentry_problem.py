@@ -192,8 +192,9 @@ def _tags(event: Json) -> dict[str, str]:
     tags = at(event, "tags")
     if isinstance(tags, dict):
         return {name: text(value) for name, value in tags.items()}
-    pairs = ((text(tag, 0) or text(tag, "key"), text(tag, 1) or text(tag, "value")) for tag in items(tags))
-    return {name: value for name, value in pairs if name}
+    found = {text(tag, 0) or text(tag, "key"): text(tag, 1) or text(tag, "value") for tag in items(tags)}
+    found.pop("", None)
+    return found
 
 
 def _own_tags(tags: dict[str, str]) -> dict[str, str]:
@@ -202,11 +203,11 @@ def _own_tags(tags: dict[str, str]) -> dict[str, str]:
 
 
 def _body(event: Json, title: str) -> str:
-    evidence = (
+    evidence = [
         f"{text(shown, 'name')}: {text(shown, 'value')}"
         for shown in items(event, "occurrence", "evidenceDisplay")
         if text(shown, "value")
-    )
+    ]
     culprit = text(event, "culprit")
     lines = (
         _beside(_message(event), title),
@@ -215,20 +216,22 @@ def _body(event: Json, title: str) -> str:
         _beside(_place(event), culprit),
         *evidence,
     )
-    return cut("\n".join(dict.fromkeys(part for part in lines if part)))
+    return cut("\n".join(dict.fromkeys(filter(None, lines))))
 
 
 def _beside(words: str, said: str) -> str:
     """The words, unless they were said already."""
-    return "" if line(words) in said else words
+    return "" if not words or line(words) in said else words
 
 
 def _place(event: Json) -> str:
     """Where in the code it broke: `file:line in function` of the innermost frame that is the project's own."""
     frames = _frames(event)
+    if not frames:
+        return line(text(event, "location"))
     own = [frame for frame in frames if at(frame, "in_app") is True or at(frame, "inApp") is True]
     # Frames stand oldest first: the last is where it was raised.
-    frame = (own or frames or [None])[-1]
+    frame = (own or frames)[-1]
     file = text(frame, "filename") or text(frame, "module") or text(frame, "abs_path")
     number = text(frame, "lineno") or text(frame, "lineNo")
     function = text(frame, "function")
@@ -241,8 +244,12 @@ def _frames(event: Json) -> list[Json]:
     for entry in items(event, "entries"):
         if text(entry, "type") == "exception":
             raised = items(entry, "data", "values")
-    return items(mapping(at(raised, -1)), "stacktrace", "frames")
+    return items(mapping(raised[-1]), "stacktrace", "frames") if raised else []
 
 
 def _moment(problem: Json, *names: str) -> Millis | None:
-    return next((moment for name in names if (moment := instant(at(problem, name))) is not None), None)
+    for name in names:
+        moment = instant(at(problem, name))
+        if moment is not None:
+            return moment
+    return None

@@ -21,6 +21,7 @@ LONGEST_LABEL: Final = 200
 LONGEST_KEY: Final = 300
 LONGEST_URL: Final = 2_000
 _ADDRESS = re.compile(r"https?://[^/\s][^\s<>\"]*", re.IGNORECASE)
+_DATE = re.compile(r"\d{4}-")
 _FRACTION = re.compile(r"(\.\d{1,6})\d*")
 _ZONE = re.compile(r"(?:\s*(?:UTC|GMT|Z))$", re.IGNORECASE)
 # 2001-09-09 in milliseconds, 33658 in seconds: what is smaller counts seconds, what is larger milliseconds.
@@ -31,10 +32,8 @@ _LATEST_MILLIS: Final = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 def at(document: Json, *path: str | int) -> Json:
     """What stands at the path (text into an object, a number into a list); None where nothing does."""
     for step in path:
-        if document is None:
-            return None
-        if isinstance(document, dict) and isinstance(step, str):
-            document = document.get(step)
+        if isinstance(document, dict):
+            document = document.get(step)  # its names are text: a number finds nothing
         elif isinstance(document, list) and isinstance(step, int) and -len(document) <= step < len(document):
             document = document[step]
         else:
@@ -44,11 +43,12 @@ def at(document: Json, *path: str | int) -> Json:
 
 def text(document: Json, *path: str | int) -> str:
     """The text at the path, trimmed. Numbers and booleans as they are written in JSON; '' for all else."""
-    value = at(document, *path)
-    if value is None:
-        return ""
+    # Most questions are one step into an object.
+    value = document.get(path[0]) if len(path) == 1 and isinstance(document, dict) else at(document, *path)
     if isinstance(value, str):
         return value.strip()
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
@@ -90,7 +90,8 @@ def items(document: Json, *path: str | int) -> list[Json]:
 
 def line(words: str, longest: int = LONGEST_TITLE) -> str:
     """The words on one line, cut with an ellipsis at `longest` characters."""
-    return cut(" ".join(words.split()), longest)
+    whole = " ".join(words.split())
+    return whole if len(whole) <= longest else cut(whole, longest)
 
 
 def cut(words: str, longest: int = LONGEST_BODY) -> str:
@@ -110,7 +111,7 @@ def link(*candidates: str) -> str:
 def instant(value: Json) -> Millis | None:
     """The moment that a value names: Unix seconds or milliseconds (number or text), or an ISO 8601 date and
     time, UTC where it names no zone. None where it names none, or one outside the years 1970 to 9999."""
-    moment = number(value)
+    moment = None if isinstance(value, str) and _DATE.match(value) else number(value)
     if moment is None:
         return _iso(value.strip()) if isinstance(value, str) else None
     millis = moment if moment >= _FIRST_AS_MILLIS else moment * 1000
@@ -128,12 +129,12 @@ def key(*parts: str) -> str:
 
 def labels(pairs: Mapping[str, str]) -> dict[str, str]:
     """The pairs that say something, each value on one short line: for matching."""
-    return {name: line(value, LONGEST_LABEL) for name, value in pairs.items() if value.strip()}
+    return {name: said for name, value in pairs.items() if (said := line(value, LONGEST_LABEL))}
 
 
 def fields(pairs: Mapping[str, str]) -> dict[str, str]:
     """The pairs that say something, each value cut to a readable length: for showing."""
-    return {name: cut(value.strip(), LONGEST_FIELD) for name, value in pairs.items() if value.strip()}
+    return {name: cut(said, LONGEST_FIELD) for name, value in pairs.items() if (said := value.strip())}
 
 
 def _iso(written: str) -> Millis | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from gateway.carrying import Movements, carry_out, recall
 from gateway.contracts import Adapter, Ledger
 from gateway.errors import NotJson, Unreadable, WrongType
-from gateway.model import GATEWAY, Alert, Event, Millis
+from gateway.model import GATEWAY, Alert, Change, Event, Incident, Millis
 from gateway.rules import own, reading
 from gateway.rules.deciding import Deciding, Outcome, Rules
 from gateway.rules.folding import OVERFLOW, Board
@@ -62,10 +63,11 @@ class Batch:
         board = await self._board(ledger, events, readings)
         await self._fold(board, events, readings)
         deciding = await self._deciding(ledger, board)
-        channels = await carry_out(ledger, deciding, Movements(*board.settled(deciding.outcome), board.statements))
+        new, moved = board.settled(deciding.outcome)
+        channels = await carry_out(ledger, deciding, Movements(new, moved, board.statements))
         await ledger.inbox.finish(list(readings.alerts), readings.unreadable)
         raised = await self._tell_unreadable(ledger, events, readings)
-        self._count(events, readings, deciding.outcome, board)
+        self._count(events, readings, deciding.outcome, new)
         return Decided(len(events), channels, raised)
 
     async def _fold(self, board: Board, events: Sequence[Event], readings: Readings) -> None:
@@ -145,7 +147,7 @@ class Batch:
                 await ledger.inbox.add(own.readable(source, self.new_id(), self.now))
         return bool(unread or read)
 
-    def _count(self, events: Sequence[Event], readings: Readings, outcome: Outcome, board: Board) -> None:
+    def _count(self, events: Sequence[Event], readings: Readings, outcome: Outcome, new: Sequence[Incident]) -> None:
         lag = LAG.labels("decided")
         for event in events:
             if event.id in readings.unreadable:
@@ -157,11 +159,16 @@ class Batch:
             DECIDED.labels(source).inc(many)
         for what, many in Counter(change.what for change in outcome.changes).items():
             CHANGED.labels(what).inc(many)
-        for change in outcome.changes:
-            told = [target.channel for target in change.decision.targets] if change.decision else []
-            facts = {"incident": change.incident, "what": change.what, "severity": change.severity.word}
-            log.info("incident changed", **facts, to=told)
-        for incident in board.settled(outcome)[0]:
+        if log.is_enabled_for(logging.INFO):
+            _log_changes(outcome.changes)
+        for incident in new:
             if incident.unrouted:
                 UNROUTED.labels(incident.source).inc()
                 log.warning("incident unrouted", incident=incident.id, source=incident.source)
+
+
+def _log_changes(changes: Sequence[Change]) -> None:
+    for change in changes:
+        told = [target.channel for target in change.decision.targets] if change.decision else []
+        facts = {"incident": change.incident, "what": change.what, "severity": change.severity.word}
+        log.info("incident changed", **facts, to=told)

@@ -10,6 +10,7 @@ from gateway.contracts import Ledger, Statement
 from gateway.model import Change, Incident, Millis
 from gateway.rules import silencing
 from gateway.rules.deciding import Deciding, Known, Rules
+from gateway.rules.matching import Seen
 from gateway.rules.quieting import group_key
 
 
@@ -39,7 +40,7 @@ async def recall(
     bearing: set[str] = set()
     if routing.inhibit:
         for incident in incidents:
-            bearing |= silencing.bearing(incident, routing.inhibit, routing.calendars, now).keys()
+            bearing |= silencing.bearing(Seen(incident, routing.calendars, now), routing.inhibit).keys()
     return Known(
         deliveries={id_: many for id_, many in deliveries.items() if id_ in known},
         timers=await ledger.timers.of(known | {one.previous for one in incidents if one.previous and one.id in fresh}),
@@ -104,7 +105,7 @@ async def reconsider(ledger: Ledger, moving: Moving, after: str, most: int) -> s
     pairs = {
         (mark, incident.id)
         for incident in incidents
-        for mark in silencing.marks(incident, routing.inhibit, routing.calendars, moving.now)
+        for mark in silencing.marks(Seen(incident, routing.calendars, moving.now), routing.inhibit)
     }
     await ledger.quiet.mark(pairs, ())
     await ledger.timers.set(list(deciding.outcome.timers.values()))

@@ -16,6 +16,8 @@ SLEW: Final[Millis] = 5
 
 _lock = threading.Lock()
 _last = [0]
+# The two upper bits of a digit are the variant, 0b10; the two lower ones are noise.
+_VARIANT: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 
 def now_ms() -> Millis:
@@ -75,7 +77,5 @@ def new_id() -> str:
     with _lock:
         ticks = (time.time_ns() << 12) // 1_000_000
         _last[0] = ticks = max(ticks, _last[0] + 1)
-    stamp = f"{ticks >> 12 & 0xFFFFFFFFFFFF:012x}"
-    tail = os.urandom(8)
-    rest = f"{tail[0] & 0x3F | 0x80:02x}{tail[1:].hex()}"
-    return f"{stamp[:8]}-{stamp[8:]}-7{ticks & 0xFFF:03x}-{rest[:4]}-{rest[4:]}"
+    stamp, noise = f"{ticks:015x}", os.urandom(8).hex()
+    return f"{stamp[:8]}-{stamp[8:12]}-7{stamp[12:]}-{_VARIANT[noise[0]]}{noise[1:4]}-{noise[4:]}"

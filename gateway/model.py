@@ -36,7 +36,7 @@ class Severity(enum.IntEnum):
 
     @property
     def word(self) -> str:
-        return self.name.lower()
+        return _LEVEL_WORDS[self]
 
     @classmethod
     def read(cls, text: str) -> Severity | None:
@@ -44,6 +44,7 @@ class Severity(enum.IntEnum):
         return _SEVERITY_WORDS.get(text.strip().lower())
 
 
+_LEVEL_WORDS = tuple(level.name.lower() for level in Severity)
 _SEVERITY_WORDS: dict[str, Severity] = {
     **{level.name.lower(): level for level in Severity},
     **dict.fromkeys(("debug", "notice", "low", "ok", "success", "positive"), Severity.INFO),

@@ -34,6 +34,7 @@ from gateway.rules.acting import moved_by_us
 from gateway.rules.escalation import due
 from gateway.rules.gathering import Gathering
 from gateway.rules.lifecycle import REOPEN_WITHIN
+from gateway.rules.matching import Seen
 from gateway.rules.quieting import Later, Now, Scene, StandStill, telling
 from gateway.rules.routing import DEFAULT, RouteSettings, Routing, name_of, plan, step
 
@@ -118,12 +119,14 @@ class Deciding:
         self._timers = {id_: list(timers) for id_, timers in known.timers.items()}
         self._marks: dict[str, set[str]] = {mark: set(ids) for mark, ids in known.marked.items()}
         self._added: Counter[str] = Counter()
+        self._mutes = silencing.in_force(rules.routing.mutes, rules.routing.calendars, now)
+        self._seen: Seen | None = None
 
     def decide(self, change: Change, incident: Incident, called: Plan | None = None) -> Incident:
         """What follows from a change. `called`: whom a change that calls somebody is for. The incident as it is
         after that: deciding may mute it, mark it as unrouted, and add a change of its own."""
         change, incident = self._carried(change, incident)
-        self._mark(incident)
+        self._mark(change, incident)
         if change.what in CHANGES_OF_MEMBERS:
             self.gathering.change(incident, change.what)
         shaking: list[tuple[Target, StandStill]] = []
@@ -138,26 +141,17 @@ class Deciding:
 
     def hold_on(self, incident: Incident) -> Hold | None:
         """Why nobody may hear of this incident now."""
-        routing = self.rules.routing
-        bearing = silencing.bearing(incident, routing.inhibit, routing.calendars, self.now) if routing.inhibit else {}
+        seen = self._look(incident)
+        bearing = silencing.bearing(seen, self.rules.routing.inhibit)
         inhibited = {mark: rule for mark, rule in bearing.items() if self._marks.get(mark, set()) - {incident.id}}
-        return silencing.first_hold(
-            incident, routing.mutes, self.known.silences, inhibited, routing.calendars, self.now
-        )
+        return silencing.first_hold(seen, self._mutes, self.known.silences, inhibited)
 
     def lasts(self, incident: Incident) -> Millis | None:
         """How long it may be silent before it is taken to be over; None where no rule says so."""
-        routing = self.rules.routing
         if incident.momentary:
             return None
-        return min(
-            (
-                rule.after
-                for rule in routing.expire
-                if rule.match.first_miss(incident, routing.calendars, self.now) is None
-            ),
-            default=None,
-        )
+        seen = self._look(incident)
+        return min([rule.after for rule in self.rules.routing.expire if rule.match.holds(seen)], default=None)
 
     def mute(self, change: Change, incident: Incident, hold: Hold) -> Incident:
         """Nobody hears from now on. Who can show it quietly does; what was promised and not said is taken back."""
@@ -185,6 +179,12 @@ class Deciding:
         self.outcome.timers[timer.subject, timer.kind, timer.name] = timer
         self._timers.setdefault(timer.subject, []).append(timer)
 
+    def _look(self, incident: Incident) -> Seen:
+        """The incident as match blocks see it: they all ask of the same one, one after another."""
+        if self._seen is None or self._seen.incident is not incident:
+            self._seen = Seen(incident, self.rules.routing.calendars, self.now)
+        return self._seen
+
     def _carried(self, change: Change, incident: Incident) -> tuple[Change, Incident]:
         """What deciding has done to this incident before, which folding could not know."""
         decided = self.outcome.incidents.get(incident.id)
@@ -202,7 +202,7 @@ class Deciding:
         )
 
     def _record(self, change: Change, incident: Incident, decided: Plan) -> None:
-        self.outcome.changes.append(replace(change, decision=decided))
+        self.outcome.changes.append(_decided(change, decided))
         self.outcome.incidents[incident.id] = incident
         if incident.severity >= Severity.CRITICAL:
             self.outcome.urgent.add(incident.id)
@@ -214,7 +214,7 @@ class Deciding:
     ) -> tuple[Incident, Plan]:
         if change.what == "opened" and incident.previous:
             self._shakes_on(incident)
-        read = plan(incident, self.rules.routing, self.now, self.known.overrides)
+        read = plan(self._look(incident), self.rules.routing, self.known.overrides)
         if change.what in ("opened", "reopened"):
             self.expire(incident)
         hold = self.hold_on(incident)
@@ -228,18 +228,21 @@ class Deciding:
         targets, holds = self._tell_all(change, incident, self._with_those_who_heard(incident, read.targets), shaking)
         for started in read.started:
             self._escalate(incident, started)
-        return incident, replace(read, targets=targets, holds=holds)
+        if targets == read.targets and holds == read.holds:
+            return incident, read
+        return incident, Plan(targets, read.because, read.configuration, read.unrouted, holds, read.started)
 
     def _with_those_who_heard(self, incident: Incident, targets: Sequence[Target]) -> tuple[Target, ...]:
+        heard = self._heard.get(incident.id)
+        if not heard:
+            return tuple(targets)
         chosen = {target.channel for target in targets}
-        heard = self._heard.get(incident.id, {}).values()
-        before = (Target(d.channel, d.route, person=d.person) for d in heard if d.channel not in chosen)
+        before = (Target(d.channel, d.route, person=d.person) for d in heard.values() if d.channel not in chosen)
         return (*targets, *before)
 
     def _routed(self, incident: Incident, read: Plan) -> Incident:
         heard = self._heard.get(incident.id, {}).values()
-        routed = any(delivery.route != DEFAULT for delivery in heard)
-        unrouted = read.unrouted and not routed
+        unrouted = read.unrouted and all(delivery.route == DEFAULT for delivery in heard)
         return incident if unrouted == incident.unrouted else replace(incident, unrouted=unrouted)
 
     def _muted(self, incident: Incident, hold: Hold) -> Incident:
@@ -341,7 +344,7 @@ class Deciding:
             match telling(target, change, scene):
                 case Now():
                     at = self._promise(incident, target, 2 if incident.momentary else change.revision)
-                    told.append(replace(target, at=at))
+                    told.append(target if target.at == at else replace(target, at=at))
                     holds += [Hold("group", target.route, at, (target.channel,))] if at else []
                 case Later(until=until, holds=why):
                     told.append(replace(target, at=until))
@@ -413,20 +416,39 @@ class Deciding:
             del self.outcome.timers[key]
         self._timers[incident] = [timer for timer in self._timers.get(incident, ()) if timer.kind not in kinds]
 
-    def _mark(self, incident: Incident) -> None:
+    def _mark(self, change: Change, incident: Incident) -> None:
         """Whom this incident inhibits from now on, and who is freed by its end."""
         routing = self.rules.routing
         if not routing.inhibit:
             return
-        at_worst = replace(incident, severity=max(incident.worst, incident.severity))
-        before = set(silencing.marks(at_worst, routing.inhibit, routing.calendars, self.now))
-        living = incident.state != "resolved"
-        after = set(silencing.marks(incident, routing.inhibit, routing.calendars, self.now)) if living else set()
-        self.outcome.unmarked.add(incident.id)
-        self.outcome.marks = {pair for pair in self.outcome.marks if pair[1] != incident.id}
+        after = before = set(silencing.marks(self._look(incident), routing.inhibit))
+        if incident.worst > incident.severity:
+            at_worst = Seen(replace(incident, severity=incident.worst), routing.calendars, self.now)
+            before = set(silencing.marks(at_worst, routing.inhibit))
+        if incident.state == "resolved":
+            after = set()
+        if change.what != "opened":  # of a new one nothing is marked yet
+            self.outcome.unmarked.add(incident.id)
+            self.outcome.marks = {pair for pair in self.outcome.marks if pair[1] != incident.id}
         self.outcome.marks |= {(mark, incident.id) for mark in after}
         for mark in before - after:
             self._marks.get(mark, set()).discard(incident.id)
             self.outcome.freed.add(f"inhibit {mark}")
         for mark in after:
             self._marks.setdefault(mark, set()).add(incident.id)
+
+
+def _decided(change: Change, decision: Plan) -> Change:
+    return Change(
+        id=change.id,
+        incident=change.incident,
+        revision=change.revision,
+        at=change.at,
+        what=change.what,
+        state=change.state,
+        severity=change.severity,
+        by=change.by,
+        note=change.note,
+        decision=decision,
+        via=change.via,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from gateway.model import GATEWAY, Alert, Change, Event, Incident, Millis, What
 from gateway.rules.reading import MOST_FIELDS, MOST_LABELS
@@ -93,36 +94,33 @@ def _opened(alert: Alert, event: Event, new: str, last: Incident | None) -> Inci
 
 def _moved(incident: Incident, alert: Alert, what: What, at: Millis) -> Incident:
     """The incident after the statement. A resolve leaves title and severity: they name what was wrong."""
-    counted = replace(
-        incident,
-        count=incident.count + 1,
-        updated_at=max(at, incident.updated_at),
-        revision=incident.revision + (what != "repeated"),
-        body=alert.body or incident.body,
-        url=alert.url or incident.url,
-        fields=_merged(incident.fields, alert.fields, MOST_FIELDS),
-        value=alert.value if alert.value is not None else incident.value,
-    )
+    changed: dict[str, Any] = {
+        "count": incident.count + 1,
+        "updated_at": max(at, incident.updated_at),
+        "revision": incident.revision + (what != "repeated"),
+        "body": alert.body or incident.body,
+        "url": alert.url or incident.url,
+        "fields": _merged(incident.fields, alert.fields, MOST_FIELDS),
+        "value": alert.value if alert.value is not None else incident.value,
+    }
     if what == "resolved":
-        return resolved(counted, at)
-    spoken = replace(
-        counted,
-        fired_at=max(at, incident.fired_at),
-        title=alert.title,
-        severity=alert.severity,
-        worst=max(alert.severity, incident.worst),
-        labels=_merged(incident.labels, alert.labels, MOST_LABELS),
-        kind=alert.kind or incident.kind,
-        service=alert.service or incident.service,
-        environment=alert.environment or incident.environment,
-        occurred_at=alert.occurred_at if alert.occurred_at is not None else incident.occurred_at,
-    )
-    if what == "reopened":
-        return reopened(spoken, at)
+        return resolved(replace(incident, **changed), at)
+    changed |= {
+        "fired_at": max(at, incident.fired_at),
+        "title": alert.title,
+        "severity": alert.severity,
+        "worst": max(alert.severity, incident.worst),
+        "labels": _merged(incident.labels, alert.labels, MOST_LABELS),
+        "kind": alert.kind or incident.kind,
+        "service": alert.service or incident.service,
+        "environment": alert.environment or incident.environment,
+        "occurred_at": alert.occurred_at if alert.occurred_at is not None else incident.occurred_at,
+    }
     if what == "worsened":
         # Who acknowledged agreed to less than this.
-        return replace(spoken, state="open", acknowledged_at=None, acknowledged_by="")
-    return spoken
+        changed |= {"state": "open", "acknowledged_at": None, "acknowledged_by": ""}
+    spoken = replace(incident, **changed)
+    return reopened(spoken, at) if what == "reopened" else spoken
 
 
 def resolved(incident: Incident, at: Millis) -> Incident:

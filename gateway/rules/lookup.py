@@ -34,14 +34,20 @@ class Lookup:
         known: dict[tuple[str, str], int] = {}
         self._blocks = [tuple(self._number(known, one) for one in match.conditions) for match in matches]
         self._first = [block[0] if block else None for block in self._blocks]
+        # What stands first in no block is often not reached: it is asked when it is.
+        self._at_once = sorted({number for number in self._first if number is not None}.intersection(self._always))
+        self._later = frozenset(self._always).difference(self._at_once)
 
     def misses(self, seen: Seen) -> list[int]:
         """For each block the place of the first condition that does not hold, or HOLDS."""
         holding: set[int | None] = {number for number in self._asked(seen) if self._conditions[number].holds(seen)}
         holding.add(None)
         found = [0 if first not in holding else HOLDS for first in self._first]
+        missing: set[int] = set()
         for number in [number for number, place in enumerate(found) if place]:
             for place, condition in enumerate(self._blocks[number]):
+                if condition in self._later and condition not in missing and condition not in holding:
+                    (holding if self._conditions[condition].holds(seen) else missing).add(condition)
                 if condition not in holding:
                     found[number] = place
                     break
@@ -59,8 +65,8 @@ class Lookup:
         return shown
 
     def _asked(self, seen: Seen) -> list[int]:
-        """The conditions that may hold."""
-        asked = list(self._always)
+        """The conditions that may hold, but for those asked later."""
+        asked = list(self._at_once)
         for shelf in self._shelves.values():
             value = shelf.asks.was(seen).casefold()
             for length, heads in shelf.by_length.items():

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 import re2
 from pydantic_core import CoreSchema, core_schema
 
-from gateway.model import Incident, Millis, Missed, Severity
+from gateway.model import Incident, Millis, Severity
 from gateway.rules.calendars import CalendarSettings, is_open, located, suggestion
 from gateway.rules.documents import Place
 
@@ -75,14 +75,9 @@ class Match:
             raise located("match", reader.wrong)
         return cls(tree, conditions, tuple(reader.calendars))
 
-    def first_miss(self, incident: Incident, calendars: Calendars, now: Millis) -> Missed | None:
-        """The first condition, in the file's order, that does not hold; None where all do."""
-        seen = Seen(incident, calendars, now)
-        place = self.missed(seen)
-        if place is None:
-            return None
-        condition = self.conditions[place]
-        return Missed(condition.key, condition.wanted, condition.was(seen))
+    def holds(self, seen: Seen) -> bool:
+        """Whether all of its conditions do."""
+        return self.missed(seen) is None
 
     def missed(self, seen: Seen) -> int | None:
         """The place of the first condition that does not hold; None where all do."""

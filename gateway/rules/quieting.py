@@ -6,7 +6,6 @@ still; `group_by` makes it one of many in a conversation.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
@@ -14,7 +13,7 @@ from typing import Final, Literal, TypeAlias
 from gateway.model import Change, Delivery, Hold, Incident, Millis, Severity, Target, Timer
 from gateway.rules.phrases import duration
 from gateway.rules.routing import FlapSettings, RouteSettings
-from gateway.rules.silencing import value_of
+from gateway.rules.silencing import alike, value_of
 
 MOVES: Final = frozenset({"opened", "reopened", "resolved"})
 
@@ -44,6 +43,7 @@ class StandStill:
 
 
 Telling: TypeAlias = Now | Later | StandStill
+_NOW: Final = Now()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +73,13 @@ def telling(target: Target, change: Change, scene: Scene) -> Telling:
         due = heard.said_at + route.cooldown
         holds += [Hold("cooldown", target.route, due, (target.channel,))] if due > now else []
     if not holds:
-        return Now()
+        return _NOW
     return Later(max(hold.until or 0 for hold in holds), tuple(holds))
 
 
 def group_key(route_name: str, route: RouteSettings, incident: Incident) -> str:
     """What gathers incidents of one route: the same key, the same conversation."""
-    values = [value_of(incident, name) for name in route.group_by]
-    return f"group {route_name} {json.dumps(values, ensure_ascii=False)}"
+    return f"group {route_name} {alike(incident, route.group_by)}"
 
 
 def group_title(route: RouteSettings, incident: Incident) -> str:

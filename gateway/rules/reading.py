@@ -35,14 +35,16 @@ LONGEST_FINGERPRINT: Final = 512
 LONGEST_BODY: Final = 64 * 1024
 LONGEST_URL: Final = 2_048
 _INT64: Final = 2**63
+_NOT_EVEN_IT: Final = -1
 # C0 but \n and \t, DEL, C1, lone surrogates, bidi embeddings, overrides and isolates, line separators.
 _UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\u2028\u2029]")
+_BEHIND_THE_TYPE = re.compile(r"[;,\s]")
 _FORM = "application/x-www-form-urlencoded"
 
 
 def check_type(content_type: str) -> str:
     """The type without its parameters, where it is one we read. Raises WrongType (415) where it is none."""
-    kind = re.split(r"[;,\s]", content_type.strip(), maxsplit=1)[0].lower()
+    kind = _BEHIND_THE_TYPE.split(content_type.strip(), maxsplit=1)[0].lower()
     if kind not in ("", "application/json", "text/plain", _FORM) and not kind.endswith("+json"):
         raise WrongType(f"content type {kind[:80]!r} is not read; send application/json")
     return kind
@@ -78,6 +80,9 @@ def clean(text: str) -> str:
 def bounded(alert: Alert) -> Alert:
     """The same alert within what the store and readers can bear: 64 labels of 128 and 1,024 characters,
     100 fields, a body of 64 KiB, a title of one line. What is cut is the tail; the event keeps the whole."""
+    title = " ".join(clean(alert.title).split())[:LONGEST_TITLE] or "(no title)"
+    if title == alert.title and _fits(alert):
+        return alert
     fingerprint = alert.fingerprint
     if len(fingerprint) > LONGEST_FINGERPRINT:
         digest = hashlib.sha256(fingerprint.encode("utf-8", "replace")).hexdigest()
@@ -85,15 +90,40 @@ def bounded(alert: Alert) -> Alert:
     return replace(
         alert,
         fingerprint=fingerprint,
-        title=" ".join(clean(alert.title).split())[:LONGEST_TITLE] or "(no title)",
+        title=title,
         kind=alert.kind[:LONGEST_NAME],
         service=alert.service[:LONGEST_TITLE],
         environment=alert.environment[:LONGEST_NAME],
         body=alert.body[:LONGEST_BODY],
-        url=alert.url if len(alert.url) <= LONGEST_URL and alert.url.startswith(("https://", "http://")) else "",
+        url=alert.url if _is_address(alert.url) else "",
         labels=_few(alert.labels, MOST_LABELS),
         fields=_few(alert.fields, MOST_FIELDS),
     )
+
+
+def _fits(alert: Alert) -> bool:
+    """Whether nothing but the title could have to be cut, as it is of almost every alert."""
+    return (
+        len(alert.fingerprint) <= LONGEST_FINGERPRINT
+        and len(alert.kind) <= LONGEST_NAME
+        and len(alert.service) <= LONGEST_TITLE
+        and len(alert.environment) <= LONGEST_NAME
+        and len(alert.body) <= LONGEST_BODY
+        and (not alert.url or _is_address(alert.url))
+        and _are_few(alert.labels, MOST_LABELS)
+        and _are_few(alert.fields, MOST_FIELDS)
+    )
+
+
+def _is_address(url: str) -> bool:
+    return len(url) <= LONGEST_URL and url.startswith(("https://", "http://"))
+
+
+def _are_few(pairs: Mapping[str, str], most: int) -> bool:
+    for name, value in pairs.items():
+        if len(name) > LONGEST_NAME or len(value) > LONGEST_VALUE:
+            return False
+    return len(pairs) <= most
 
 
 def _few(pairs: Mapping[str, str], most: int) -> dict[str, str]:
@@ -110,28 +140,39 @@ class _Normalising:
         self.left = MOST_NODES
 
     def value(self, value: Json, depth: int) -> Json:
-        if isinstance(value, str):
-            return value if value.isprintable() else clean(value)
+        """The value, harmless. What is text without anything to take out, and most is, needs no call of its own."""
         if isinstance(value, dict):
-            if not self._has_room(value, depth):
+            room = self._room(value, depth, MOST_KEYS)
+            if room == _NOT_EVEN_IT:
                 return "…"
-            pairs = islice(value.items(), self._share(len(value), MOST_KEYS))
-            return {clean(key): self.value(inner, depth - 1) for key, inner in pairs}
+            return {
+                key if key.isprintable() else clean(key): inner
+                if isinstance(inner, str) and inner.isprintable()
+                else self.value(inner, depth - 1)
+                for key, inner in islice(value.items(), room)
+            }
         if isinstance(value, list):
-            if not self._has_room(value, depth):
+            room = self._room(value, depth, MOST_ITEMS)
+            if room == _NOT_EVEN_IT:
                 return "…"
-            return [self.value(inner, depth - 1) for inner in value[: self._share(len(value), MOST_ITEMS)]]
+            return [
+                inner if isinstance(inner, str) and inner.isprintable() else self.value(inner, depth - 1)
+                for inner in value[:room]
+            ]
+        if isinstance(value, str):
+            return clean(value)
         if isinstance(value, float):
             return value if math.isfinite(value) else None
         if isinstance(value, int) and not isinstance(value, bool):
             return value if -_INT64 <= value < _INT64 else str(value)
         return value
 
-    def _has_room(self, container: Sized, depth: int) -> bool:
-        return depth > 0 and (self.left > 0 or not container)
-
-    def _share(self, length: int, most: int) -> int:
-        taken = min(length, most, self.left)
+    def _room(self, container: Sized, depth: int, most: int) -> int:
+        """How many of its values stand, which are paid for with that."""
+        many = len(container)
+        if depth <= 0 or (self.left <= 0 and many):
+            return _NOT_EVEN_IT
+        taken = min(many, most, self.left)
         self.left -= taken
         return taken
 

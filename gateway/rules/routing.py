@@ -110,14 +110,13 @@ def name_of(route: RouteSettings, number: int) -> str:
     return route.name or f"route {number}"
 
 
-def plan(incident: Incident, routing: Routing, now: Millis, overrides: Sequence[Override] = ()) -> Plan:
+def plan(seen: Seen, routing: Routing, overrides: Sequence[Override] = ()) -> Plan:
     """Reads the routes top to bottom. A channel hears once, for the first route that names it or leads to it.
 
     `unrouted`: no route took it, whether or not `default` hears. `because` has a line for each route, those
     after a `stop` included, and one for `default` where some of it was left out. A target's `at` is later than
     now only for a person's quiet hours, and the plan holds why."""
-    draft = _Draft(incident, routing, overrides, now)
-    seen = Seen(incident, routing.calendars, now)
+    draft = _Draft(seen.incident, routing, overrides, seen.now)
     misses = routing.lookup.misses(seen)
     said: dict[int, Because] = {}
     stopped_by = ""
@@ -167,6 +166,8 @@ class _Draft:
             self._add(route, one)
         for escalation in found.escalations:
             self.started.setdefault(escalation, Started(escalation, route))
+        if found.reached and not found.left_out:
+            return Because(route)
         note = "; ".join(f"{name} {why}" for name, why in found.left_out.items())
         if found.reached:
             return Because(route, None, note)

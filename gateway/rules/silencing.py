@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Collection, Mapping, Sequence
+from json.encoder import encode_basestring
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, model_validator
@@ -17,7 +18,7 @@ from gateway.fields import Duration, Settings, Texts, lasting
 from gateway.model import Hold, Incident, Millis, Silence
 from gateway.rules.calendars import CalendarSettings, is_open, located, next_boundary
 from gateway.rules.documents import Place
-from gateway.rules.matching import Match
+from gateway.rules.matching import Match, Seen
 from gateway.rules.shapes import rfc3339
 
 _SAME: Final = ("source", "adapter", "kind", "service", "environment", "title")
@@ -86,62 +87,71 @@ def value_of(incident: Incident, name: str) -> str:
     return str(getattr(incident, name))
 
 
-def marks(
-    incident: Incident, rules: Sequence[InhibitSettings], calendars: Mapping[str, CalendarSettings], now: Millis
-) -> list[str]:
+def alike(incident: Incident, names: Sequence[str]) -> str:
+    """The values of these names as one text, a list in JSON: what two have in common is the same text."""
+    return f"[{', '.join([encode_basestring(value_of(incident, name)) for name in names])}]"
+
+
+def marks(seen: Seen, rules: Sequence[InhibitSettings]) -> list[str]:
     """What a living incident inhibits: a mark for each rule whose `when` it matches."""
-    return [
-        _mark(number, rule, incident)
-        for number, rule in enumerate(rules)
-        if rule.when.first_miss(incident, calendars, now) is None
-    ]
+    return [_mark(number, rule, seen.incident) for number, rule in enumerate(rules) if rule.when.holds(seen)]
 
 
-def bearing(
-    incident: Incident, rules: Sequence[InhibitSettings], calendars: Mapping[str, CalendarSettings], now: Millis
-) -> dict[str, InhibitSettings]:
+def bearing(seen: Seen, rules: Sequence[InhibitSettings]) -> dict[str, InhibitSettings]:
     """What would inhibit an incident: the marks that another may bear, each with its rule. An absent value is like
     no other. What would itself inhibit by a rule is not inhibited by it: two such would hide each other."""
     return {
-        _mark(number, rule, incident): rule
+        _mark(number, rule, seen.incident): rule
         for number, rule in enumerate(rules)
-        if rule.mute.first_miss(incident, calendars, now) is None
-        and rule.when.first_miss(incident, calendars, now) is not None
-        and all(value_of(incident, name) for name in rule.same)
+        if rule.mute.holds(seen)
+        and not rule.when.holds(seen)
+        and all(value_of(seen.incident, name) for name in rule.same)
     }
 
 
+def in_force(
+    mutes: Sequence[MuteSettings], calendars: Mapping[str, CalendarSettings], now: Millis
+) -> tuple[tuple[str, MuteSettings], ...]:
+    """The mutes one of whose calendars is open now, each with what it is called."""
+    return tuple(
+        (mute.name or f"mute {number}", mute)
+        for number, mute in enumerate(mutes)
+        if any(name in calendars and is_open(calendars[name], now) for name in mute.during)
+    )
+
+
 def first_hold(
-    incident: Incident,
-    mutes: Sequence[MuteSettings],
+    seen: Seen,
+    mutes: Sequence[tuple[str, MuteSettings]],
     silences: Sequence[Silence],
     inhibited: Mapping[str, InhibitSettings],
-    calendars: Mapping[str, CalendarSettings],
-    now: Millis,
 ) -> Hold | None:
     """Why nobody may hear of this incident now; the one that lasts longest, None where there is none.
 
-    `inhibited`: the marks of `bearing` that another living incident bears. For one of these no end is known."""
+    `mutes`: those `in_force`. `inhibited`: the marks of `bearing` that another living incident bears. For one of
+    these no end is known."""
     holds = [
         Hold("silence", silence.id, silence.until, reason=_silence_reason(silence), by=silence.by)
         for silence in silences
-        if silences_it(silence, incident, calendars, now)
+        if silences_it(silence, seen)
     ]
     holds += [
-        Hold("mute", mute.name or f"mute {number}", _ends(mute.during, calendars, now), reason=mute.reason)
-        for number, mute in enumerate(mutes)
-        if any(name in calendars and is_open(calendars[name], now) for name in mute.during)
-        and mute.match.first_miss(incident, calendars, now) is None
+        Hold("mute", name, _ends(mute.during, seen.calendars, seen.now), reason=mute.reason)
+        for name, mute in mutes
+        if mute.match.holds(seen)
     ]
     holds += [Hold("inhibit", mark, reason=rule.name) for mark, rule in inhibited.items()]
-    return max(holds, key=lambda hold: hold.until if hold.until is not None else 1 << 62, default=None)
+    if not holds:
+        return None
+    return max(holds, key=lambda hold: hold.until if hold.until is not None else 1 << 62)
 
 
-def silences_it(silence: Silence, incident: Incident, calendars: Mapping[str, CalendarSettings], now: Millis) -> bool:
+def silences_it(silence: Silence, seen: Seen) -> bool:
     """Whether a silence that is in force covers an incident."""
+    incident = seen.incident
     if silence.fingerprint and (silence.source, silence.fingerprint) != (incident.source, incident.fingerprint):
         return False
-    return _compiled(json.dumps(silence.match, sort_keys=True)).first_miss(incident, calendars, now) is None
+    return _compiled(json.dumps(silence.match, sort_keys=True)).holds(seen)
 
 
 def words(hold: Hold) -> str:
@@ -167,7 +177,7 @@ def _silence_reason(silence: Silence) -> str:
 
 
 def _mark(number: int, rule: InhibitSettings, incident: Incident) -> str:
-    return f"{rule.name or number} {json.dumps([value_of(incident, name) for name in rule.same], ensure_ascii=False)}"
+    return f"{rule.name or number} {alike(incident, rule.same)}"
 
 
 def _ends(names: Collection[str], calendars: Mapping[str, CalendarSettings], now: Millis) -> Millis | None:

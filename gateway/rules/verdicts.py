@@ -67,6 +67,16 @@ class Verdicts(Sequence[Because]):
         condition = self.matches[number].conditions[self.misses[number]]
         return Because(self.named(number), Missed(condition.key, condition.wanted, condition.was(self.seen)))
 
+    def shapes(self, shown: Callable[[Because], Json]) -> list[Json]:
+        """All of them in their public shape. `shown` writes those in `said`."""
+        return [shown(self.said[number]) if number in self.said else self._shape(number) for number in range(len(self))]
+
+    def _shape(self, number: int) -> Json:
+        if self.misses[number] == STOPPED:
+            return _missed(self.named(number), "stop", "", self.stopped_by)
+        condition = self.matches[number].conditions[self.misses[number]]
+        return _missed(self.named(number), condition.key, condition.wanted, condition.was(self.seen))
+
     def packed(self, shown: Callable[[Because], Json]) -> dict[str, Json]:
         """As JSON that `unpacked` reads, beside a table of these routes. `shown` writes those in `said`."""
         said = {str(number): shown(because) for number, because in self.said.items()}

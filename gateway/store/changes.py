@@ -11,8 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from gateway.contracts import Statement
-from gateway.model import Alert, Change, Json, Severity
-from gateway.rules.shapes import because_json, outcome_json, plan_json
+from gateway.model import Alert, Change, Json, Millis, Plan, Severity
+from gateway.rules.shapes import because_json, outcome_json
 from gateway.rules.verdicts import PACKED_FROM, Table, Verdicts, table, unpacked
 from gateway.store.driver import Connection, Prepared, Row, among, each, greatest, item, listed, written
 from gateway.store.schema import alerts, changes, routings
@@ -129,16 +129,6 @@ def _change(row: Row) -> Change:
 
 def _row(change: Change, tables: dict[str, Table]) -> dict[str, Any]:
     """The row; the table that its decision refers to is added to `tables`."""
-    decision = None
-    plan = change.decision
-    if plan is not None and isinstance(plan.because, Verdicts) and len(plan.because) > PACKED_FROM:
-        routes = plan.because
-        kept = table(routes.matches, routes.named)
-        tables[kept.id] = kept
-        packed = {"packed": routes.packed(because_json), "table": kept.id, **outcome_json(plan, change.at)}
-        decision = written(packed)
-    elif plan is not None:
-        decision = written(plan_json(plan, change.at))
     return {
         "id": change.id,
         "incident_id": change.incident,
@@ -149,9 +139,21 @@ def _row(change: Change, tables: dict[str, Table]) -> dict[str, Any]:
         "severity": int(change.severity),
         "by": change.by,
         "note": change.note,
-        "decision": decision,
+        "decision": None if change.decision is None else _written(change.decision, change.at, tables),
         "via": change.via,
     }
+
+
+def _written(plan: Plan, at: Millis, tables: dict[str, Table]) -> str:
+    """A decision as it stands in its column."""
+    routes, outcome = plan.because, outcome_json(plan, at)
+    if not isinstance(routes, Verdicts):
+        return written({"routes": [because_json(because) for because in routes], **outcome})
+    if len(routes) <= PACKED_FROM:
+        return written({"routes": routes.shapes(because_json), **outcome})
+    kept = table(routes.matches, routes.named)
+    tables[kept.id] = kept
+    return written({"packed": routes.packed(because_json), "table": kept.id, **outcome})
 
 
 def _statement_row(one: Statement) -> dict[str, Any]:

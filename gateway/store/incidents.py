@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import fields as fields_of
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,14 +17,15 @@ from gateway.store.searching import Place, Wanted, search
 
 _COLUMNS = [field.name for field in fields_of(Incident)]
 _STORED = [name for name in _COLUMNS if name != "number"]
+_VALUES = attrgetter(*_STORED)
 _FIXED = ("id", "source", "adapter", "fingerprint", "opened_at", "previous")
-_CHANGING = [name for name in _STORED if name not in _FIXED]
+_NEW_NAMES = [(f"new_{name}", name) for name in _STORED if name not in _FIXED]
 _KEY = (incidents.c.source, incidents.c.fingerprint)
 _ADD = Prepared(sa.insert(incidents).values({name: sa.bindparam(name) for name in _STORED}))
 _MOVE = Prepared(
     sa.update(incidents)
     .where(incidents.c.id == sa.bindparam("incident"))
-    .values({name: sa.bindparam(f"new_{name}") for name in _CHANGING})
+    .values({name: sa.bindparam(new) for new, name in _NEW_NAMES})
 )
 _LIVING = Prepared(sa.select(incidents).where(among(_KEY, "keys"), LIVING))
 # Grouped and asked `apart`, so that only `incidents_key` and the number serve: by the source alone, or the state, it
@@ -110,7 +112,7 @@ def incident_of(row: Row) -> Incident:
 
 
 def _row(incident: Incident) -> dict[str, Any]:
-    values = {name: getattr(incident, name) for name in _STORED}
+    values = dict(zip(_STORED, _VALUES(incident), strict=True))
     values["severity"] = int(incident.severity)
     values["worst"] = int(incident.worst)
     values["labels"] = written(dict(incident.labels))
@@ -121,4 +123,4 @@ def _row(incident: Incident) -> dict[str, Any]:
 
 def _changed(incident: Incident) -> dict[str, Any]:
     row = _row(incident)
-    return {"incident": incident.id, **{f"new_{name}": row[name] for name in _CHANGING}}
+    return {"incident": incident.id, **{new: row[name] for new, name in _NEW_NAMES}}

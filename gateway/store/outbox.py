@@ -245,7 +245,7 @@ class Outbox:
 
     async def promise(self, promised: Sequence[Delivery], urgent: Collection[str]) -> None:
         if promised:
-            rows = [{**_row(delivery), "urgent": int(delivery.incident in urgent)} for delivery in promised]
+            rows = [_row(delivery, urgent=delivery.incident in urgent) for delivery in promised]
             await self._connection.put(_PROMISE, rows)
 
     async def claim(self, channel: str, now: Millis, lease: Millis, most: int) -> list[Delivery]:
@@ -405,13 +405,14 @@ def delivery_of(row: Row) -> Delivery:
     )
 
 
-def _row(delivery: Delivery) -> dict[str, Any]:
+def _row(delivery: Delivery, *, urgent: bool) -> dict[str, Any]:
     return {
         "id": delivery.id,
         "incident_id": delivery.incident,
         "channel": delivery.channel,
         "route": delivery.route,
         "state": delivery.state,
+        "urgent": int(urgent),
         "wanted": delivery.wanted,
         "said": delivery.said,
         "promised_at": delivery.promised_at,

@@ -8,6 +8,7 @@ from gateway.model import Incident, Severity
 from gateway.rules.addressing import address, failing_over
 from gateway.rules.calendars import CalendarSettings
 from gateway.rules.escalation import EscalationSettings
+from gateway.rules.matching import Seen
 from gateway.rules.people import PersonSettings, quiet_until, read_severity
 from gateway.rules.rotations import RotationSettings
 from gateway.rules.routing import RouteSettings, Routing, plan
@@ -56,7 +57,7 @@ def test_where_a_name_leads_nowhere_it_says_why() -> None:
 
 
 def test_a_route_to_nobody_on_call_counts_as_not_matched() -> None:
-    (because,) = plan(INCIDENT, routing(), AT).because
+    (because,) = plan(Seen(INCIDENT, {"never": NEVER}, AT), routing()).because
     assert because.missed is not None
     assert because.missed.was == "nobody on call"
 

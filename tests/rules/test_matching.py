@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from gateway.fields import Settings
 from gateway.model import Incident, Missed, Severity
 from gateway.rules.calendars import CalendarSettings
-from gateway.rules.matching import Match
+from gateway.rules.matching import Match, Seen
 
 INCIDENT = Incident(
     id="1",
@@ -38,7 +38,16 @@ FIVE = "is no severity; take one of info, warning, error, critical, emergency"
 
 
 def missed(tree: object, incident: Incident = INCIDENT, now: int = MONDAY_NOON) -> Missed | None:
-    return Match.read(tree).first_miss(incident, CALENDARS, now)
+    return first_miss(Match.read(tree), Seen(incident, CALENDARS, now))
+
+
+def first_miss(match: Match, seen: Seen) -> Missed | None:
+    place = match.missed(seen)
+    assert match.holds(seen) == (place is None)
+    if place is None:
+        return None
+    condition = match.conditions[place]
+    return Missed(condition.key, condition.wanted, condition.was(seen))
 
 
 class Rule(Settings):
@@ -76,7 +85,7 @@ def test_a_severity_is_a_level_a_list_or_a_comparison(wanted: Any, levels: str) 
     held = [
         level.word
         for level in Severity
-        if not match.first_miss(dataclasses.replace(INCIDENT, severity=level), CALENDARS, 0)
+        if match.holds(Seen(dataclasses.replace(INCIDENT, severity=level), CALENDARS, 0))
     ]
     assert held == levels.split()
 
@@ -287,7 +296,7 @@ def test_a_match_is_refused_with_sentences_or_answers(tree: Any, title: str, tea
     if isinstance(match, ValidationError):
         assert all(error["ctx"]["error"].args[0] for error in match.errors())
     else:
-        assert isinstance(match.first_miss(incident, CALENDARS, MONDAY_NOON), Missed | None)
+        assert isinstance(first_miss(match, Seen(incident, CALENDARS, MONDAY_NOON)), Missed | None)
 
 
 @settings(max_examples=400, deadline=None)
@@ -297,7 +306,7 @@ def test_any_pattern_meets_any_title(pattern: str, title: str) -> None:
     if isinstance(match, ValidationError):
         assert "RE2" in str(match.errors()[0]["ctx"]["error"])
     else:
-        miss = match.first_miss(dataclasses.replace(INCIDENT, title=title), {}, 0)
+        miss = first_miss(match, Seen(dataclasses.replace(INCIDENT, title=title), {}, 0))
         assert miss in (None, Missed("title", pattern, title))
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from gateway.model import GATEWAY, Because, Incident, Missed, Plan, Severity, Target
 from gateway.rules.calendars import CalendarSettings
-from gateway.rules.matching import Match
+from gateway.rules.matching import Match, Seen
 from gateway.rules.routing import DEFAULT, RouteSettings, Routing, name_of, plan
 
 INCIDENT = Incident(
@@ -45,7 +45,8 @@ def routing(*routes: dict[str, Any], default: tuple[str, ...] = (), sleeping: tu
 
 
 def decide(*routes: dict[str, Any], incident: Incident = INCIDENT, now: int = MONDAY_NOON, **more: Any) -> Plan:
-    return plan(incident, routing(*routes, **more), now)
+    rules = routing(*routes, **more)
+    return plan(Seen(incident, rules.calendars, now), rules)
 
 
 # --- reading the routes -------------------------------------------------------------------------------
@@ -211,7 +212,7 @@ some_routes = st.lists(
 def test_a_plan_is_always_whole(
     routes: list[RouteSettings], default: list[str], sleeping: frozenset[str], own: bool
 ) -> None:
-    decided = plan(OWN if own else INCIDENT, Routing(tuple(routes), tuple(default), {}, sleeping, ""), 0)
+    decided = plan(Seen(OWN if own else INCIDENT, {}, 0), Routing(tuple(routes), tuple(default), {}, sleeping, ""))
     heard = [target.channel for target in decided.targets]
     assert len(heard) == len(set(heard))
     assert not sleeping & set(heard)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.model import Incident, Severity
+from gateway.rules.matching import Seen
 from gateway.rules.routing import RouteSettings, Routing, plan
 from gateway.rules.shapes import because_json, plan_json
 from gateway.rules.verdicts import Verdicts, table, unpacked
@@ -26,6 +27,7 @@ MATCHES = st.fixed_dictionaries(
 )
 ROUTES = st.lists(st.tuples(MATCHES, st.booleans(), st.sampled_from(["team", "asleep"])), min_size=1, max_size=60)
 INCIDENT = Incident("i", "s", "generic", "f", "t", Severity.ERROR, 0, 0, service="web", kind="x", labels={"team": "xx"})
+SEEN = Seen(INCIDENT, {}, 0)
 
 
 def routing(routes: list[tuple[dict[str, Any], bool, str]], default: tuple[str, ...] = ()) -> Routing:
@@ -38,21 +40,22 @@ def routing(routes: list[tuple[dict[str, Any], bool, str]], default: tuple[str, 
 
 @given(routes=ROUTES, default=st.sampled_from([(), ("asleep",), ("team", "asleep")]))
 def test_packed_and_unpacked_they_are_what_they_were(routes: Any, default: tuple[str, ...]) -> None:
-    decided = plan(INCIDENT, routing(routes, default), 0)
+    decided = plan(SEEN, routing(routes, default))
     assert isinstance(decided.because, Verdicts)
     kept = table(decided.because.matches, decided.because.named)
     packed = json.loads(json.dumps(decided.because.packed(because_json)))
     assert unpacked(packed, json.loads(kept.text)) == plan_json(decided)["routes"]
+    assert decided.because.shapes(because_json) == plan_json(decided)["routes"]
 
 
 def test_five_hundred_routes_that_miss_are_a_few_words() -> None:
-    decided = plan(INCIDENT, routing([({"service": f"svc-{n}"}, False, "team") for n in range(500)]), 0)
+    decided = plan(SEEN, routing([({"service": f"svc-{n}"}, False, "team") for n in range(500)]))
     assert isinstance(decided.because, Verdicts)
     assert len(json.dumps(decided.because.packed(because_json))) < 200
 
 
 def test_they_are_a_sequence_like_any_other() -> None:
-    decided = plan(INCIDENT, routing([({"service": "db"}, False, "team"), ({}, False, "team")]), 0).because
+    decided = plan(SEEN, routing([({"service": "db"}, False, "team"), ({}, False, "team")])).because
     assert len(decided) == 2
     assert decided[-1].matched
     assert [one.matched for one in decided[0:1]] == [False]
