@@ -156,7 +156,7 @@ class Pipeline:
         receipt: Receipt
         try:
             message = self.compose(outlet, claim)
-            await asyncio.sleep(0)  # those beside it are composed first: each between two sends would cost twice as much
+            await asyncio.sleep(0)  # those beside it are composed first: between sends it costs twice as much
             rang = not message.quiet
             if message.quiet and not outlet.channel.edits:
                 return Said(claim, Sent(claim.delivery.ref, "nothing new to say aloud"), started, started, rang=False)

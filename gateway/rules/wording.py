@@ -118,7 +118,7 @@ def told(story: Story, context: Context) -> Message:
         incident=incident,
         revision=incident.revision,
         title=title,
-        facts=tuple(facts(story, telling)),
+        facts=facts(story, telling),
         body=cut(incident.body.strip(), BODY_MOST),
         url=url,
         brief=short,
