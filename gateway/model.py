@@ -36,7 +36,7 @@ class Severity(enum.IntEnum):
 
     @property
     def word(self) -> str:
-        return self.name.lower()
+        return _WORDS[self]
 
     @classmethod
     def read(cls, text: str) -> Severity | None:
@@ -44,8 +44,9 @@ class Severity(enum.IntEnum):
         return _SEVERITY_WORDS.get(text.strip().lower())
 
 
+_WORDS = tuple(level.name.lower() for level in Severity)
 _SEVERITY_WORDS: dict[str, Severity] = {
-    **{level.name.lower(): level for level in Severity},
+    **dict(zip(_WORDS, Severity, strict=True)),
     **dict.fromkeys(("debug", "notice", "low", "ok", "success", "positive"), Severity.INFO),
     **dict.fromkeys(("warn", "medium", "moderate"), Severity.WARNING),
     **dict.fromkeys(("high", "major"), Severity.ERROR),
@@ -490,15 +491,15 @@ class Message:
     @property
     def text(self) -> str:
         """The whole message as plain text."""
-        facts = "\n".join(f"{label}: {value}" for label, value in self.facts)
+        facts = "\n".join([f"{label}: {value}" for label, value in self.facts])
         parts = (
             self.custom_title if self.custom_title is not None else self.title,
             self.custom_body
             if self.custom_body is not None
-            else "\n".join(p for p in (facts, self.body, self.url) if p),
+            else "\n".join([p for p in (facts, self.body, self.url) if p]),
             self.footer,
         )
-        return "\n".join(part for part in parts if part)
+        return "\n".join([part for part in parts if part])
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from gateway.model import (
     Millis,
     Receipt,
     Ref,
+    Rejected,
     Retry,
     Sent,
     Silence,
@@ -57,6 +58,7 @@ SAME_BODY_KEPT: Millis = 86_400_000
 VERBS: tuple[links.LinkVerb, ...] = ("acknowledge", "resolve", "silence")
 LINK_LASTS: Millis = 3 * 86_400_000
 CONSIDERED_AT_ONCE = 500
+_RECEIPTS = (Sent, Retry, Rejected, Unknown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +339,7 @@ async def _sent(outlet: Outlet, message: Message, ref: Ref) -> Receipt:
 
 def fit(receipt: Receipt) -> Receipt:
     """The receipt, if it can be written down. Raises TypeError or ValueError for a channel's fault."""
-    if not isinstance(receipt, Receipt):
+    if not isinstance(receipt, _RECEIPTS):
         raise TypeError(f"a receipt is none: {type(receipt).__name__}")
     if receipt.ref:
         json.dumps(dict(receipt.ref))

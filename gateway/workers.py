@@ -255,7 +255,8 @@ class Lane:
             if claim.delivery.id in known:
                 self._renew(claim)
                 continue
-            self._pacer.spent(self._pipeline.now())
+            if self._paced:
+                self._pacer.spent(self._pipeline.now())
             task = asyncio.create_task(self._pipeline.say(self.outlet, claim), name=f"send:{claim.delivery.id}")
             self._sending[task] = claim
             task.add_done_callback(self._finished)
@@ -328,7 +329,7 @@ class Lane:
         if said.claim is not claim:
             said = replace(said, claim=claim)  # it was claimed anew meanwhile
         self._said.append(said)
-        now = self._pipeline.now()
+        now = said.ended_at
         before, self._health = self._health, retry.after(self._health, said.receipt, now, self._pipeline.dice())
         self._recovered = self._recovered or retry.recovered(before, self._health)
         if self._health.failures == 0:

@@ -97,7 +97,7 @@ class Webhook:
         headers = {"content-type": "application/json", "webhook-id": message_id, "webhook-timestamp": timestamp}
         if self._keys:
             signed = f"{message_id}.{timestamp}.".encode() + body
-            headers["webhook-signature"] = " ".join(f"v1,{_signature(key, signed)}" for key in self._keys)
+            headers["webhook-signature"] = " ".join([f"v1,{_signature(key, signed)}" for key in self._keys])
         return headers
 
 
@@ -139,4 +139,4 @@ def _key(secret: SecretStr) -> bytes:
 
 
 def _signature(key: bytes, signed: bytes) -> str:
-    return base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+    return binascii.b2a_base64(hmac.digest(key, signed, hashlib.sha256), newline=False).decode()

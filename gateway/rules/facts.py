@@ -101,23 +101,24 @@ def _is_note(change: Change, incident: Incident) -> bool:
     return bool(change.note) and change.what in _BY_PEOPLE and change.note != f"to {incident.assigned_to}"
 
 
-def _what(story: Story, telling: Telling) -> Iterator[tuple[str, str]]:
+def _what(story: Story, telling: Telling) -> list[tuple[str, str]]:
     incident, phrases = story.incident, telling.phrases
-    yield phrases.severity, _severity(story, phrases)
+    said = [(phrases.severity, _severity(story, phrases))]
     if where := place(incident):
         both = bool(incident.service and incident.environment)
-        yield phrases.where if both else phrases.service if incident.service else phrases.environment, where
-    yield phrases.source, _source(incident.source, incident.kind)
-    yield _began(incident, telling)
+        label = phrases.where if both else phrases.service if incident.service else phrases.environment
+        said.append((label, where))
+    said += ((phrases.source, _source(incident.source, incident.kind)), _began(incident, telling))
     if incident.count > 1:
-        yield phrases.count, phrases.count_value.format(count=incident.count)
+        said.append((phrases.count, phrases.count_value.format(count=incident.count)))
     if incident.value is not None:
-        yield phrases.value, f"{incident.value:.15g}"
+        said.append((phrases.value, f"{incident.value:.15g}"))
     if incident.number:
-        yield phrases.number, f"#{incident.number}"
+        said.append((phrases.number, f"#{incident.number}"))
     for label, value in list(incident.fields.items())[:_FIELDS_MOST]:
         if text := cut(one_line(value), _VALUE_MOST):
-            yield _label(label), text
+            said.append((_label(label), text))
+    return said
 
 
 # The same few services, kinds and labels stand in message after message.

@@ -199,7 +199,7 @@ def plainest(incident: Incident, context: Context, reason: str) -> Message:
 
 def _labelled(incident: Incident, context: Context) -> tuple[Action, ...]:
     """What can still be done: nothing about what is over, and nothing twice."""
-    if incident.state == "resolved" or incident.momentary:
+    if not context.actions or incident.state == "resolved" or incident.momentary:
         return ()
     done = "acknowledge" if incident.state == "acknowledged" else ""
     labels = PHRASES[context.voice.language].actions
