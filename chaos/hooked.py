@@ -9,11 +9,10 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import aiosqlite
-
 from gateway import workers
 from gateway.channels import webhook
 from gateway.cli import main
+from gateway.store.engines import sqlite
 
 Work = Callable[[], Awaitable[None]]
 
@@ -73,12 +72,7 @@ def silent() -> None:
 
 def hasty() -> None:
     """SQLite as it is often run: commits that do not wait for the disk."""
-    execute = aiosqlite.Connection.execute
-
-    def hurried(self: aiosqlite.Connection, sql: str, *more: Any) -> Any:
-        return execute(self, sql.replace("synchronous = FULL", "synchronous = NORMAL"), *more)
-
-    aiosqlite.Connection.execute = hurried  # type: ignore[method-assign]
+    sqlite.FULL = sqlite.NORMAL  # type: ignore[misc]
 
 
 HOOKS = {"poison": poison, "tasks": tasks, "silent": silent, "hasty": hasty}

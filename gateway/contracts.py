@@ -592,8 +592,11 @@ class Store(Protocol):
         Raises StoreUnavailable; then neither event nor key is kept, or the outcome is unknown and the
         key makes a second post safe."""
 
-    async def write(self, work: Callable[[Ledger], Awaitable[T]]) -> T:
-        """One transaction: all of `work` or none of it. Raises StoreUnavailable."""
+    async def write(self, work: Callable[[Ledger], Awaitable[T]], *, lasting: bool = True) -> T:
+        """One transaction: all of `work` or none of it. Raises StoreUnavailable.
+
+        `lasting`: it is there after a power cut, too. Without that a store may be quicker, and a power cut may take
+        what was done in its last moments: never something of before something that is there."""
 
     async def read(self, work: Callable[[Ledger], Awaitable[T]]) -> T:
         """A look at what is committed; never waits for a writer."""

@@ -115,7 +115,7 @@ class Pipeline:
 
         If a fault of ours stops the batch, each event is decided alone, and one that cannot be is set aside."""
         (done,) = await asyncio.gather(
-            self.store.write(lambda ledger: self._process_waiting(ledger, most)), return_exceptions=True
+            self.store.write(lambda ledger: self._process_waiting(ledger, most), lasting=False), return_exceptions=True
         )
         if isinstance(done, Processed):
             return done
@@ -142,7 +142,7 @@ class Pipeline:
             turn = await turning.turn(ledger, settling, said, most)
             return replace(turn, woken=frozenset(settling.woken), raised=bool(settling.raised))
 
-        turn = await self.store.write(work)
+        turn = await self.store.write(work, lasting=False)
         if turn.woken:
             self.woken(turn.woken)
         if turn.raised:
@@ -202,7 +202,7 @@ class Pipeline:
 
     async def ring(self, most: int) -> Rung:
         """Act on the timers that are due, at most so many. Raises StoreUnavailable."""
-        rung = await self.store.write(lambda ledger: ring(ledger, self._moving(), most))
+        rung = await self.store.write(lambda ledger: ring(ledger, self._moving(), most), lasting=False)
         if rung.fired:
             self.arrived.set()  # one may have raised an alert of the gateway's own
         return rung

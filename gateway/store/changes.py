@@ -60,12 +60,12 @@ class Changes:
     async def record(self, moved: Sequence[Change], statements: Sequence[Statement]) -> None:
         tables: dict[str, Table] = {}
         if moved:
-            await self._connection.many(_ADD, [_row(change, tables) for change in moved])
+            await self._connection.put(_ADD, [_row(change, tables) for change in moved])
         for one in tables.values():
             if await self._connection.one(_TABLE, {"table": one.id}) is None:
-                await self._connection.run(_ADD_TABLE, {"id": one.id, "routes": one.text})
+                await self._connection.put(_ADD_TABLE, [{"id": one.id, "routes": one.text}])
         if statements:
-            await self._connection.many(_ADD_STATEMENT, [_statement_row(one) for one in statements])
+            await self._connection.put(_ADD_STATEMENT, [_statement_row(one) for one in statements])
 
     async def of(self, said: Mapping[str, int]) -> dict[str, list[Change]]:
         found: dict[str, list[Change]] = {id_: [] for id_ in said}

@@ -98,9 +98,9 @@ class Digests:
 
     async def save(self, moved: Sequence[Digest], joined: Collection[tuple[str, str]]) -> None:
         if moved:
-            await self._connection.many(_SAVE, [{**asdict(one), "worst": int(one.worst)} for one in moved])
+            await self._connection.put(_SAVE, [{**asdict(one), "worst": int(one.worst)} for one in moved])
         if joined:
-            await self._connection.many(_JOIN, [{"digest_id": d, "incident_id": i} for d, i in joined])
+            await self._connection.put(_JOIN, [{"digest_id": d, "incident_id": i} for d, i in joined])
 
     async def gathered(self, ids: Collection[str], most: int) -> dict[str, Gathered]:
         found = {}
@@ -126,8 +126,8 @@ class Digests:
 
     async def spend(self, channel: str, at: Millis, id_: str, *, extra: bool, forget: Millis) -> None:
         """A message that rang counts against its channel's budget; what lies before `forget` counts no more."""
-        await self._connection.run(_FORGET, {"lane": channel, "before": forget})
-        await self._connection.run(_SPEND, {"channel": channel, "at": at, "id": id_, "extra": extra})
+        await self._connection.put(_FORGET, [{"lane": channel, "before": forget}])
+        await self._connection.put(_SPEND, [{"channel": channel, "at": at, "id": id_, "extra": extra}])
 
     async def spent(self, channel: str, after: Millis) -> list[tuple[Millis, bool]]:
         """When the messages after an instant rang, oldest first, and whether each was over the plain budget."""

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import sqlalchemy as sa
 from pydantic_core import to_json
@@ -30,6 +30,7 @@ insert = postgresql.insert
 
 
 NONE: Final[Mapping[str, Any]] = MappingProxyType({})
+Control = Literal["COMMIT", "ROLLBACK", "SAVEPOINT one", "ROLLBACK TO one"]
 
 
 class Row(Protocol):
@@ -127,13 +128,26 @@ class Connection(ABC):
         """Insert many rows; how many rows of the table that touched."""
         return sum([await self.many(prepared, runs) for prepared, runs in statement.split(rows, more)])
 
-    @abstractmethod
-    async def begin(self) -> None:
-        """A transaction that may write; what it reads, nobody changes meanwhile."""
+    async def put(self, statement: Prepared | Rows, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Run it for each row, where nobody asks what it touched: at once, or together with what comes next in the
+        transaction, its end at the latest. A fault of it shows then."""
+        if isinstance(statement, Rows):
+            await self.add(statement, rows)
+        elif rows:
+            await self.many(statement, rows)
+
+    async def settle(self) -> None:  # noqa: B027  # there is nothing where all that is put is run at once
+        """Run what was put and has not been run."""
 
     @abstractmethod
-    async def control(self, word: str) -> None:
-        """COMMIT, ROLLBACK, SAVEPOINT …"""
+    async def begin(self, *, lasting: bool = True) -> None:
+        """A transaction that may write; what it reads, nobody changes meanwhile. `lasting`: once it is committed it
+        outlives a power cut; else it outlives the process, and a power cut once a lasting one was committed after
+        it. An engine may make every transaction a lasting one."""
+
+    @abstractmethod
+    async def control(self, word: Control) -> None:
+        """Where a savepoint is set, it takes the place of the one before."""
 
     @property
     @abstractmethod

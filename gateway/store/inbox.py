@@ -57,8 +57,6 @@ _DEPTH = Prepared(
         events.c.state == word("waiting")
     )
 )
-_OLD_KEYS = sa.select(seen.c.source, seen.c.key).where(seen.c.until < sa.bindparam("now")).limit(sa.bindparam("most"))
-_FORGET = Prepared(sa.delete(seen).where(sa.tuple_(seen.c.source, seen.c.key).in_(_OLD_KEYS)))
 
 
 async def accept(connection: Connection, entries: Sequence[tuple[Event, str | None, Millis]]) -> list[Accepted]:
@@ -75,8 +73,7 @@ async def accept(connection: Connection, entries: Sequence[tuple[Event, str | No
         answers.append(Accepted(owner, duplicate=owner != event.id))
         if owner == event.id:
             fresh.append(_row(event))
-    if fresh:
-        await connection.add(_ADD, fresh)
+    await connection.put(_ADD, fresh)
     return answers
 
 
@@ -126,14 +123,14 @@ class Inbox:
         return [_event(row) for row in await self._connection.all(_WAITING, {"most": most})]
 
     async def add(self, event: Event) -> None:
-        await self._connection.add(_ADD, [_row(event)])
+        await self._connection.put(_ADD, [_row(event)])
 
     async def finish(self, done: Sequence[str], unreadable: Mapping[str, str]) -> None:
         if done:
-            await self._connection.run(_FINISH_ALL, {"ids": listed(done)})
+            await self._connection.put(_FINISH_ALL, [{"ids": listed(done)}])
         if unreadable:
             rows = [{"event": id_, "new_state": "unreadable", "why": why} for id_, why in unreadable.items()]
-            await self._connection.many(_FINISH, rows)
+            await self._connection.put(_FINISH, rows)
 
     async def unreadable(self, source: str) -> int:
         row = await self._connection.one(_UNREADABLE, {"of_source": source})
@@ -157,10 +154,6 @@ class Inbox:
         """How many events wait, and when the oldest of them came."""
         row = await self._connection.one(_DEPTH)
         return (int(row["many"]), row["oldest"]) if row else (0, None)
-
-    async def forget_keys(self, now: Millis, most: int = 500) -> int:
-        """Drop burned ids whose time is over."""
-        return await self._connection.run(_FORGET, {"now": now, "most": most})
 
 
 def _row(event: Event) -> dict[str, Any]:

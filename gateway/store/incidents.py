@@ -67,9 +67,9 @@ class Incidents:
 
     async def save(self, new: Sequence[Incident], moved: Sequence[Incident]) -> None:
         if moved:
-            await self._connection.many(_MOVE, [_changed(incident) for incident in moved])
+            await self._connection.put(_MOVE, [_changed(incident) for incident in moved])
         if new:
-            await self._connection.many(_ADD, [_row(incident) for incident in new])
+            await self._connection.put(_ADD, [_row(incident) for incident in new])
 
     async def find(self, name: str) -> Incident | None:
         """By id, or by number where the name is one."""

@@ -246,20 +246,20 @@ class Outbox:
     async def promise(self, promised: Sequence[Delivery], urgent: Collection[str]) -> None:
         if promised:
             rows = [{**_row(delivery), "urgent": int(delivery.incident in urgent)} for delivery in promised]
-            await self._connection.many(_PROMISE, rows)
+            await self._connection.put(_PROMISE, rows)
 
     async def claim(self, channel: str, now: Millis, lease: Millis, most: int) -> list[Delivery]:
         """Those that killed us again and again come back as `failed`: dead letters, not to be sent."""
         claimed = await self._connection.all(_CLAIM, {"lane": channel, "now": now, "until": now + lease, "most": most})
         gone = [row["id"] for row in claimed if row["urgent"] == _TAKEN_BACK and row["said"] == 0]
         if gone:
-            await self._connection.run(_FORGET, {"ids": listed(gone)})
+            await self._connection.put(_FORGET, [{"ids": listed(gone)}])
         taken = [row for row in claimed if row["id"] not in gone]
         rows = sorted(taken, key=lambda row: (-row["urgent"], row["due_at"], row["id"]))
         deadly = [row["id"] for row in rows if row["unsettled"] > MOST_UNSETTLED]
         why = f"the gateway died {MOST_UNSETTLED} times while sending this"
         if deadly:
-            await self._connection.run(_BURY, {"ids": listed(deadly), "why": why})
+            await self._connection.put(_BURY, [{"ids": listed(deadly), "why": why}])
         return [
             replace(delivery_of(row), state="failed", reason=why) if row["id"] in deadly else delivery_of(row)
             for row in rows
@@ -271,7 +271,7 @@ class Outbox:
         written = await self._connection.many(_SETTLE, [_settlement(one.delivery) for one in settled])
         tried = [_attempt_row(one.attempt) for one in settled if one.attempt is not None]
         if tried:
-            await self._connection.many(_LOG, tried)
+            await self._connection.put(_LOG, tried)
         if written == len(settled):
             return []
         tokens = await self._connection.all(_TOKENS, {"ids": listed([one.delivery.id for one in settled])})
@@ -279,10 +279,10 @@ class Outbox:
         return [one.delivery.id for one in settled if held.get(one.delivery.id) != one.delivery.token]
 
     async def renew(self, held: Collection[tuple[str, int]], until: Millis) -> None:
-        await self._connection.many(_RENEW, [{"delivery": id_, "held": token, "until": until} for id_, token in held])
+        await self._connection.put(_RENEW, [{"delivery": id_, "held": token, "until": until} for id_, token in held])
 
     async def release(self, ids: Collection[str]) -> None:
-        await self._connection.run(_RELEASE, {"ids": listed(ids)})
+        await self._connection.put(_RELEASE, [{"ids": listed(ids)}])
 
     async def release_all(self) -> int:
         """At the start of the only process: no lease can have a living owner."""
@@ -320,14 +320,14 @@ class Outbox:
 
     async def absorb(self, held: Sequence[Delivery], digest: str, attempts_made: Sequence[Attempt]) -> None:
         """Let a digest speak for these, and write down why."""
-        await self._connection.run(_ABSORB, {"ids": listed([one.id for one in held]), "new_digest": digest})
-        await self._connection.many(_LOG, [_attempt_row(one) for one in attempts_made])
+        await self._connection.put(_ABSORB, [{"ids": listed([one.id for one in held]), "new_digest": digest}])
+        await self._connection.put(_LOG, [_attempt_row(one) for one in attempts_made])
 
     async def withdraw(self, ids: Collection[str]) -> None:
         """Take promises back of which nothing was said. One that is being said stands if that succeeds."""
         if ids:
-            await self._connection.run(_WITHDRAW, {"ids": listed(ids)})
-            await self._connection.run(_DOUBT, {"ids": listed(ids)})
+            await self._connection.put(_WITHDRAW, [{"ids": listed(ids)}])
+            await self._connection.put(_DOUBT, [{"ids": listed(ids)}])
 
     async def reach(self, id_: str, reached: Reached, reason: str) -> bool:
         """Note what the vendor tells of a message; False where that is known."""

@@ -71,9 +71,9 @@ class Quiet:
 
     async def mark(self, marked: Collection[tuple[str, str]], unmarked: Collection[str]) -> None:
         if unmarked:
-            await self._connection.run(_UNMARK, {"ids": listed(unmarked)})
+            await self._connection.put(_UNMARK, [{"ids": listed(unmarked)}])
         if marked:
-            await self._connection.many(_MARK, [{"mark": mark, "incident_id": id_} for mark, id_ in marked])
+            await self._connection.put(_MARK, [{"mark": mark, "incident_id": id_} for mark, id_ in marked])
 
     async def unmark_all(self) -> None:
         await self._connection.run(_UNMARK_ALL)

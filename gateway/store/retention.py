@@ -197,12 +197,12 @@ async def look(store: Safe, kind: Kind, bounds: Bounds, place: Place) -> Looked:
 async def bite(store: Safe, kind: Kind, bounds: Bounds, ids: Sequence[str]) -> tuple[int, bool]:
     """In one short transaction. How many went, and whether some of them must be bitten off in a further one, for too
     much belongs to them. Raises StoreUnavailable."""
-    return await store.write(lambda ledger: _Rooms(ledger).bite(kind, bounds, ids))
+    return await store.write(lambda ledger: _Rooms(ledger).bite(kind, bounds, ids), lasting=False)
 
 
 async def forget_keys(store: Safe, now: Millis) -> int:
     """Burned ids whose time is over; how many went. Raises StoreUnavailable."""
-    return await store.write(lambda ledger: _Rooms(ledger).forget_keys(now))
+    return await store.write(lambda ledger: _Rooms(ledger).forget_keys(now), lasting=False)
 
 
 class _Rooms:

@@ -102,17 +102,19 @@ class Safe:
         self.engine.hint([EVENTS])
         return accepted
 
-    async def write(self, work: Callable[[Ledger], Awaitable[T]]) -> T:
+    async def write(self, work: Callable[[Ledger], Awaitable[T]], *, lasting: bool = True) -> T:
         if self.halted:
             raise StoreUnavailable(self.halted)
-        return await self.writer.run(work)
+        return await self.writer.run(work, lasting=lasting)
 
     async def read(self, work: Callable[[Ledger], Awaitable[T]]) -> T:
         try:
             async with self._reading:
                 reader = self._readers.pop() if self._readers else await self.engine.reading()
                 try:
-                    return await work(Ledger(reader))
+                    found = await work(Ledger(reader))
+                    await reader.settle()  # whoever would write is refused here
+                    return found
                 finally:
                     await self._put_back(reader)
         except self.engine.faults.passing as error:

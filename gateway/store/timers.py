@@ -53,15 +53,15 @@ class Timers:
 
     async def set(self, armed: Sequence[Timer]) -> None:
         if armed:
-            await self._connection.many(_SET, [_row(timer) for timer in armed])
+            await self._connection.put(_SET, [_row(timer) for timer in armed])
 
     async def cancel(self, subjects: Collection[str], kinds: Collection[TimerKind]) -> None:
         if subjects:
-            await self._connection.run(_CANCEL, {"subjects": listed(subjects), "kinds": listed(kinds)})
+            await self._connection.put(_CANCEL, [{"subjects": listed(subjects), "kinds": listed(kinds)}])
 
     async def drop(self, gone: Sequence[Timer]) -> None:
         if gone:
-            await self._connection.run(_DROP, {"keys": listed([(t.subject, t.kind, t.name) for t in gone])})
+            await self._connection.put(_DROP, [{"keys": listed([(t.subject, t.kind, t.name) for t in gone])}])
 
     async def of(self, subjects: Collection[str]) -> dict[str, list[Timer]]:
         found: dict[str, list[Timer]] = {}

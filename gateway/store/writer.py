@@ -4,6 +4,10 @@ A request never holds a transaction: it leaves its work here and waits, so a cli
 nothing open. Accepting goes before everything else: what waits to be accepted is committed first, hundreds
 of events in one transaction; then comes one group of other work. An engine that many gateways share has a
 connection for each of the two: accepting never waits for the work of others.
+
+Whoever is told that something is stored is told the truth about a power cut as well: what is accepted, and what a
+person or a vendor asked for, is on the disk before the answer. What we do by ourselves (deciding, claiming, settling)
+follows from what is there: it waits for no disk, and is on it with the next that does, within `LASTS_SECONDS`.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from gateway.contracts import Accepted
@@ -32,16 +37,31 @@ last are read. Taken all at once, senders that wait for their answers would all 
 MOST_WORKS_AT_ONCE = 8
 STUCK_SECONDS = 4.0
 RECONNECT_SECONDS = 0.2
+LASTS_SECONDS = 0.02
+"""After so long a power cut takes nothing of what was committed; a message that was sent less long ago may then be
+sent again."""
 PRESSED_SECONDS = 0.1
 
 Entry = tuple[Event, str | None, Millis]
 Accepting = Callable[[Connection, Sequence[Entry]], Awaitable[list[Accepted]]]
 Entries = deque[tuple[Entry, asyncio.Future[Accepted]]]
-Works = deque[tuple[Callable[[Any], Awaitable[Any]], asyncio.Future[Any]]]
+Work = Callable[[Any], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Work to be done in a transaction. `lasting`: who asks for it relies on it whatever happens to the machine."""
+
+    work: Work
+    lasting: bool
+
+
+Works = deque[tuple[Wish, asyncio.Future[Any]]]
 
 
 class Line:
-    """One connection that writes, and what waits for it. `since`: when the transaction under way began."""
+    """One connection that writes, and what waits for it. `since`: when the transaction under way began. `loose`:
+    since when there is something committed that a power cut would take; then `watched` is when that is looked at."""
 
     def __init__(self, connect: Callable[[], Awaitable[Connection]], queues: Sequence[deque[Any]]) -> None:
         self.connect = connect
@@ -50,6 +70,8 @@ class Line:
         self.connection: Connection | None = None
         self.under_way: list[asyncio.Future[Any]] = []
         self.since: float | None = None
+        self.loose: float | None = None
+        self.watched: asyncio.TimerHandle | None = None
 
     def open(self) -> Connection:
         """The connection, within a transaction's work."""
@@ -57,16 +79,29 @@ class Line:
             raise StoreUnavailable("there is no connection")
         return self.connection
 
-    async def begin(self, futures: list[asyncio.Future[Any]]) -> None:
+    async def begin(self, futures: list[asyncio.Future[Any]], *, lasting: bool = True) -> None:
         self.since, self.under_way = time.monotonic(), futures
-        await self.open().begin()
+        await self.open().begin(lasting=lasting)
 
-    async def end(self, how: str) -> None:
-        await self.open().control(how)
+    async def commit(self, *, lasting: bool = True) -> None:
+        await self.open().control("COMMIT")
         self.since, self.under_way = None, []
+        if lasting:
+            self.loose = None
+        elif self.loose is None:
+            self.loose = time.monotonic()
+
+    async def roll_back(self) -> None:
+        try:
+            await self.open().control("ROLLBACK")
+        finally:
+            self.since, self.under_way = None, []
 
     async def close(self) -> None:
         self.since, self.under_way = None, []
+        if self.watched is not None:
+            self.watched.cancel()
+            self.watched = None
         connection, self.connection = self.connection, None
         if connection is not None:
             await connection.close()
@@ -80,6 +115,7 @@ class Writer:
 
     def __init__(self, engine: Engine, accepting: Accepting, ledger: Callable[[Connection], Any]) -> None:
         self._faults = engine.faults
+        self._defers = engine.defers
         self._accepting = accepting
         self._ledger = ledger
         self._entries: Entries = deque()
@@ -93,8 +129,8 @@ class Writer:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits to be written, and nothing is being."""
-        return not any(line.waiting() for line in self._lines)
+        """Whether nothing waits to be written, nothing is being, and all of it would outlive a power cut."""
+        return not any(line.waiting() or line.loose is not None for line in self._lines)
 
     def pressed(self, by: int) -> bool:
         """Whether senders queue: so many events came in one commit, a moment ago."""
@@ -108,9 +144,10 @@ class Writer:
         self._lines[0].wake.set()
         return await future
 
-    async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
+    async def run(self, work: Callable[[Any], Awaitable[T]], *, lasting: bool = True) -> T:
+        """What the work gives, once it is committed. `lasting`: and a power cut would not take it."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._works.append((work, future))
+        self._works.append((Wish(work, lasting or not self._defers), future))
         self._lines[-1].wake.set()
         return await future
 
@@ -178,7 +215,7 @@ class Writer:
         try:
             await line.begin(futures)
             accepted = await self._accepting(line.open(), [entry for entry, _ in group])
-            await line.end("COMMIT")
+            await line.commit()
         except self._faults.unfit as fault:
             await self._roll_back(line)
             await self._accept_apart(line, group, fault)
@@ -202,43 +239,79 @@ class Writer:
 
     async def _work_some(self, line: Line) -> None:
         group = _take(self._works, MOST_WORKS_AT_ONCE)
-        if not group:
+        if len(group) == 1:
+            await self._work_alone(line, *group[0])
+        elif group:
+            await self._work_together(line, group)
+        self._watch_over(line)
+
+    async def _work_alone(self, line: Line, wish: Wish, future: asyncio.Future[Any]) -> None:
+        result: Any = None
+        fault: BaseException | None = None
+        try:
+            await line.begin([future], lasting=wish.lasting)
+            outcome = await asyncio.gather(wish.work(self._ledger(line.open())), return_exceptions=True)
+            result = outcome[0]
+            if isinstance(result, BaseException):
+                fault = result
+            else:
+                await line.commit(lasting=wish.lasting)
+        except self._faults.passing as error:
+            fault = error
+        if isinstance(fault, self._faults.passing) and not isinstance(fault, self._faults.unfit):
+            await self._abandon(line, fault, [future])
             return
+        if fault is not None:
+            await self._roll_back(line)
+        _answer(future, result, fault)
+
+    async def _work_together(self, line: Line, group: list[tuple[Wish, asyncio.Future[Any]]]) -> None:
         futures = [future for _, future in group]
+        lasting = any(wish.lasting for wish, _ in group)
         outcomes: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
         try:
-            await line.begin(futures)
-            for work, future in group:
-                outcomes.append((future, *await self._one(line.open(), work, alone=len(group) == 1)))
-            await line.end("COMMIT")
+            await line.begin(futures, lasting=lasting)
+            for wish, future in group:
+                outcomes.append((future, *await self._one(line.open(), wish.work)))
+            await line.commit(lasting=lasting)
         except self._faults.passing as error:
             await self._abandon(line, error, futures)
             return
         for future, result, fault in outcomes:
-            if future.done():
-                continue
-            if fault is None:
-                future.set_result(result)
-            else:
-                future.set_exception(fault)
+            _answer(future, result, fault)
 
-    async def _one(
-        self, connection: Connection, work: Callable[[Any], Awaitable[Any]], *, alone: bool
-    ) -> tuple[Any, BaseException | None]:
+    async def _one(self, connection: Connection, work: Work) -> tuple[Any, BaseException | None]:
         """One work inside the group's transaction; if it fails, its neighbours do not, and its asker learns why."""
-        if not alone:
-            await connection.control("SAVEPOINT one")
-        outcome = await asyncio.gather(work(self._ledger(connection)), return_exceptions=True)
+        await connection.control("SAVEPOINT one")
+        outcome = await asyncio.gather(self._whole(connection, work), return_exceptions=True)
         result: Any = outcome[0]
         if not isinstance(result, BaseException):
             return result, None
+        await connection.control("ROLLBACK TO one")
         passing = isinstance(result, self._faults.passing) and not isinstance(result, self._faults.unfit)
-        if alone and passing:
-            raise result
-        await connection.control("ROLLBACK" if alone else "ROLLBACK TO one")
-        if alone:
-            await connection.begin()
         return None, unavailable(result) if passing else result
+
+    async def _whole(self, connection: Connection, work: Work) -> Any:
+        result = await work(self._ledger(connection))
+        await connection.settle()  # what is wrong with it shows here, and not in its neighbour
+        return result
+
+    def _watch_over(self, line: Line) -> None:
+        """See that what is loose is not so for long."""
+        if line.loose is not None and line.watched is None:
+            line.watched = asyncio.get_running_loop().call_later(LASTS_SECONDS, self._make_last, line)
+
+    def _make_last(self, line: Line) -> None:
+        line.watched = None
+        if line.loose is None:
+            return
+        if time.monotonic() - line.loose < LASTS_SECONDS:
+            self._watch_over(line)  # that of before is safe, this is newer
+            return
+        nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        nobody.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._works.append((Wish(_beat, lasting=True), nobody))
+        line.wake.set()
 
     async def _abandon(self, line: Line, error: Exception, futures: list[asyncio.Future[Any]]) -> None:
         await self._roll_back(line)
@@ -249,15 +322,28 @@ class Writer:
 
     async def _roll_back(self, line: Line) -> None:
         try:
-            await line.end("ROLLBACK")
+            await line.roll_back()
         except self._faults.passing:
-            line.since, line.under_way = None, []  # it never began, or the engine has rolled it back itself
+            log.debug("nothing rolled back")  # it never began, or the engine has done it itself
 
     @staticmethod
     def _fail(futures: Sequence[asyncio.Future[Any]], why: str) -> None:
         for future in futures:
             if not future.done():
                 future.set_exception(StoreUnavailable(f"what was to be stored may not be: {why}"))
+
+
+def _answer(future: asyncio.Future[Any], result: Any, fault: BaseException | None) -> None:
+    if future.done():
+        return
+    if fault is None:
+        future.set_result(result)
+    else:
+        future.set_exception(fault)
+
+
+async def _beat(ledger: Any) -> None:
+    await ledger.beat()
 
 
 def _take(queue: deque[tuple[T, asyncio.Future[Any]]], most: int) -> list[tuple[T, asyncio.Future[Any]]]:

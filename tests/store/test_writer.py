@@ -15,6 +15,7 @@ from gateway.errors import StoreUnavailable
 from gateway.model import Event
 from gateway.store import inbox, writer
 from gateway.store.driver import Connection
+from gateway.store.engines.sqlite import Answer, File, Said
 from gateway.store.safe import Safe
 from tests.stage import running_store, until
 from tests.store.things import an_event
@@ -295,3 +296,72 @@ class TestTrouble:
         await store.write(lambda ledger: ledger.beat())
         await store.write(lambda ledger: ledger.beat())
         assert count(store, "beats") == 1
+
+
+class TestWhatLasts:
+    """What a power cut may take is what we did by ourselves, for a moment. Seen in what SQLite is told."""
+
+    @pytest.fixture
+    async def told(self, store: Safe) -> list[str]:
+        told: list[str] = []
+        await store.write(lambda ledger: ledger.beat())
+        connection = store.writer._lines[0].connection
+        assert isinstance(connection, File)
+        await connection._raw.set_trace_callback(told.append)
+        return told
+
+    async def test_what_is_accepted_and_asked_for_waits_for_the_disk(self, store: Safe, told: list[str]) -> None:
+        await store.accept(an_event(), None, 0)
+        await store.write(add)
+        assert synced(told) == ["FULL", "FULL"]
+
+    async def test_what_need_not_does_not_and_lasts_a_moment_later(self, store: Safe, told: list[str]) -> None:
+        await store.write(add, lasting=False)
+        assert synced(told) == ["NORMAL"]
+        assert not store.writer.idle
+        await until(lambda: store.writer.idle)
+        assert synced(told) == ["NORMAL", "FULL"]
+        await asyncio.sleep(2 * writer.LASTS_SECONDS)
+        assert synced(told) == ["NORMAL", "FULL"]
+
+    async def test_what_is_accepted_meanwhile_makes_it_last(self, store: Safe, told: list[str]) -> None:
+        await store.write(add, lasting=False)
+        await store.accept(an_event(), None, 0)
+        assert store.writer.idle
+        await asyncio.sleep(2 * writer.LASTS_SECONDS)
+        assert synced(told) == ["NORMAL", "FULL"]
+
+    async def test_what_came_later_has_its_own_time(self, store: Safe, told: list[str]) -> None:
+        await store.write(add, lasting=False)
+        await asyncio.sleep(0.6 * writer.LASTS_SECONDS)
+        await store.accept(an_event(), None, 0)
+        await store.write(add, lasting=False)
+        await asyncio.sleep(0.6 * writer.LASTS_SECONDS)
+        assert synced(told) == ["NORMAL", "FULL", "NORMAL"]
+        await until(lambda: store.writer.idle)
+        assert synced(told) == ["NORMAL", "FULL", "NORMAL", "FULL"]
+
+    async def test_one_of_a_group_that_must_last_makes_all_of_it_last(self, store: Safe, told: list[str]) -> None:
+        await asyncio.gather(store.write(add, lasting=False), store.write(add), store.write(add, lasting=False))
+        assert synced(told) == ["FULL"]
+        assert store.writer.idle
+
+    async def test_a_webhook_is_two_hops(self, store: Safe) -> None:
+        await store.write(lambda ledger: ledger.beat())
+        connection = store.writer._lines[0].connection
+        assert isinstance(connection, File)
+        hops = 0
+        say = connection._raw.say
+
+        async def counted(owed: Sequence[Said], asked: Sequence[Said]) -> Answer:
+            nonlocal hops
+            hops += 1
+            return await say(owed, asked)
+
+        connection._raw.say = counted  # type: ignore[method-assign]
+        await store.accept(an_event(), "key", 9)
+        assert hops == 2
+
+
+def synced(told: Sequence[str]) -> list[str]:
+    return [said.split()[-1] for said in told if said.startswith("PRAGMA synchronous")]

@@ -18,7 +18,7 @@ from psycopg.rows import DictRow, dict_row
 
 from gateway.clock import Told
 from gateway.errors import TocsinError
-from gateway.store.driver import POSTGRESQL, Connection, Prepared, Row
+from gateway.store.driver import POSTGRESQL, Connection, Control, Prepared, Row
 from gateway.store.engines import Faults
 from gateway.store.engines.postgresql_schema import prepare, sentence
 from gateway.telemetry import logger
@@ -75,15 +75,19 @@ class Session(Connection):
         await self._soon(cursor.executemany(compiled.sql, [named(row) for row in rows]))
         return cursor.rowcount
 
-    async def begin(self) -> None:
+    async def begin(self, *, lasting: bool = True) -> None:  # noqa: ARG002  # the server outlives no gateway: all last
         cursor = await self._soon(self._raw.execute(self._beginning))
         await cursor.set_result(-1)
         row = await cursor.fetchone()
         if row is not None:
             self._tell(row["now"])
 
-    async def control(self, word: str) -> None:
+    async def control(self, word: Control) -> None:
         await self._soon(self._raw.execute(word))
+
+    async def only_read(self) -> None:
+        """Refuse to write, from now on."""
+        await self._soon(self._raw.execute("SET default_transaction_read_only = on"))
 
     async def close(self) -> None:
         with suppress(psycopg.Error):
@@ -114,6 +118,7 @@ class PostgreSQL:
     """See `engines.Engine`."""
 
     shared = True
+    defers = False
     file = None
     faults = Faults(
         passing=(psycopg.Error, OSError),
@@ -152,7 +157,11 @@ class PostgreSQL:
         return await self._session(_LIMITS.format(commit=self._commit) + _LOCK.format(lock=_ONE_AT_A_TIME) + _CLOCK)
 
     async def reading(self) -> Connection:
-        return await self._session("BEGIN READ ONLY;" + _CLOCK)
+        """Each statement by itself, and no transaction: `begin` is not for it."""
+        reader = await self._session("")
+        if not self._pooled:  # there a session is another's the next moment
+            await reader.only_read()
+        return reader
 
     async def _session(self, beginning: LiteralString) -> Session:
         return Session(await self._connect(), beginning, self._clock.tell)
