@@ -36,7 +36,7 @@ class Severity(enum.IntEnum):
 
     @property
     def word(self) -> str:
-        return _WORDS[self]
+        return _LEVEL_WORDS[self]
 
     @classmethod
     def read(cls, text: str) -> Severity | None:
@@ -44,9 +44,9 @@ class Severity(enum.IntEnum):
         return _SEVERITY_WORDS.get(text.strip().lower())
 
 
-_WORDS = tuple(level.name.lower() for level in Severity)
+_LEVEL_WORDS = tuple(level.name.lower() for level in Severity)
 _SEVERITY_WORDS: dict[str, Severity] = {
-    **dict(zip(_WORDS, Severity, strict=True)),
+    **{level.name.lower(): level for level in Severity},
     **dict.fromkeys(("debug", "notice", "low", "ok", "success", "positive"), Severity.INFO),
     **dict.fromkeys(("warn", "medium", "moderate"), Severity.WARNING),
     **dict.fromkeys(("high", "major"), Severity.ERROR),
