@@ -111,7 +111,7 @@ class Lanes:
             channel=channel,
             voice=voice_of(entry, channel.escape, public_url),
             policy=RetryPolicy(settings.give_up_after, channel.unknown_again),
-            patience=max(60_000, 6 * settings.timeout),
+            patience=None if getattr(channel, "one_call", False) else max(60_000, 6 * settings.timeout),
             wants_links=getattr(channel, "wants_links", False),
             budget=settings.max_messages,
             listens=bool(public_url) and (getattr(channel, "listens", False) or getattr(channel, "links", False)),

@@ -491,15 +491,15 @@ class Message:
     @property
     def text(self) -> str:
         """The whole message as plain text."""
-        facts = "\n".join(f"{label}: {value}" for label, value in self.facts)
+        facts = "\n".join([f"{label}: {value}" for label, value in self.facts])
         parts = (
             self.custom_title if self.custom_title is not None else self.title,
             self.custom_body
             if self.custom_body is not None
-            else "\n".join(p for p in (facts, self.body, self.url) if p),
+            else "\n".join([p for p in (facts, self.body, self.url) if p]),
             self.footer,
         )
-        return "\n".join(part for part in parts if part)
+        return "\n".join([part for part in parts if part])
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,15 +42,15 @@ _DELIVERED_AFTER = LAG.labels("delivered")
 
 @dataclass(frozen=True, slots=True)
 class Outlet:
-    """A channel as the pipeline uses it. `patience` bounds one send as a whole, all its calls together. `budget`: its
-    storm budget. `paces`: how fast it may speak. `listens`: whoever reads a message there can act on it at once; by
-    `links` where that is all they can follow."""
+    """A channel as the pipeline uses it. `patience` bounds one send as a whole, all its calls together; None where a
+    send is one call, which has a deadline of its own. `budget`: its storm budget. `paces`: how fast it may speak.
+    `listens`: whoever reads a message there can act on it at once; by `links` where that is all they can follow."""
 
     name: str
     channel: Channel
     voice: Voice
     policy: RetryPolicy
-    patience: Millis
+    patience: Millis | None
     wants_links: bool = False
     budget: Rate | None = None
     listens: bool = False
@@ -110,7 +110,7 @@ class Settling:
             log.warning("settlement fenced", delivery=id_, channel=self.outlet.name)
         await self._tell_health(ledger, pairs)
         await self._keep_on(ledger, pairs)
-        for one in said:
+        for one in said if self.rules.wants_links else ():
             await self._spread_link(ledger, one)
         self._count(said)
         for one, delivery in pairs:
@@ -125,14 +125,14 @@ class Settling:
         await self._tell_dead(ledger, buried)
 
     def _settled(self, one: Said) -> Delivery:
-        before = one.claim.delivery
-        result = settle(before, one.receipt, one.claim.incident.revision, self.now, self.outlet.policy, self.dice())
+        before, receipt = one.claim.delivery, one.receipt
+        result = settle(before, receipt, one.claim.incident.revision, self.now, self.outlet.policy, self.dice())
         state, reason = result.state, result.reason
-        if isinstance(one.receipt, Sent) and one.receipt.missed:
-            reason = one.receipt.missed
+        sent = isinstance(receipt, Sent)
+        if isinstance(receipt, Sent) and receipt.missed:
+            reason = receipt.missed
         if one.crashed and result.tries >= MOST_CRASHES:
             state, reason = "failed", f"given up after {result.tries} faults: {reason}"
-        sent = isinstance(one.receipt, Sent)
         rang = sent and one.rang
         return replace(
             before,
@@ -151,15 +151,16 @@ class Settling:
         )
 
     def _attempt(self, one: Said, delivery: Delivery) -> Attempt:
-        detail = delivery.reason
-        if isinstance(one.receipt, Sent):
-            detail = "; ".join(part for part in (one.receipt.missed, one.receipt.detail) if part)
+        receipt, detail = one.receipt, delivery.reason
+        if isinstance(receipt, Sent):
+            both = receipt.missed and receipt.detail
+            detail = f"{receipt.missed}; {receipt.detail}" if both else receipt.missed or receipt.detail
         return Attempt(
             id=self.new_id(),
             delivery=delivery.id,
             at=one.started_at,
             revision=one.claim.incident.revision,
-            receipt=type(one.receipt).__name__.lower(),
+            receipt=type(receipt).__name__.lower(),
             reason=detail,
             took=max(one.ended_at - one.started_at, 0),
         )
@@ -229,7 +230,7 @@ class Settling:
     async def _spread_link(self, ledger: Ledger, one: Said) -> None:
         """A permalink that became known is news to the channels that show it: Notion's page names Slack's message."""
         fresh = isinstance(one.receipt, Sent) and one.receipt.ref.get("permalink")
-        if not fresh or fresh == one.claim.delivery.ref.get("permalink") or not self.rules.wants_links:
+        if not fresh or fresh == one.claim.delivery.ref.get("permalink"):
             return
         if one.claim.delivery.is_digest:
             return
@@ -260,11 +261,11 @@ class Settling:
         await ledger.outbox.promise(renewed, [])
 
     def _count(self, said: Sequence[Said]) -> None:
-        for receipt, many in Counter(type(one.receipt).__name__.lower() for one in said).items():
-            ATTEMPTS.labels(self.outlet.name, receipt).inc(many)
-        sent = sum(isinstance(one.receipt, Sent) for one in said)
-        if sent:
-            DELIVERED.labels(self.outlet.name).inc(sent)
+        kinds = Counter(type(one.receipt) for one in said)
+        for kind, many in kinds.items():
+            ATTEMPTS.labels(self.outlet.name, kind.__name__.lower()).inc(many)
+        if kinds[Sent]:
+            DELIVERED.labels(self.outlet.name).inc(kinds[Sent])
 
     def _log(self, one: Said, delivery: Delivery) -> None:
         name = self.outlet.name

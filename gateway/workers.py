@@ -250,10 +250,13 @@ class Lane:
         return wait if turn.next_due is None else max((turn.next_due - self._pipeline.now()) / 1000, 0.01)
 
     def _say(self, claims: Sequence[Claim]) -> None:
+        known = {held.delivery.id for held in self._sending.values()} | {one.claim.delivery.id for one in self._said}
         for claim in claims:
-            if self._renewed(claim):
+            if claim.delivery.id in known:
+                self._renew(claim)
                 continue
-            self._pacer.spent(self._pipeline.now())
+            if self._paced:
+                self._pacer.spent(self._pipeline.now())
             task = asyncio.create_task(self._pipeline.say(self.outlet, claim), name=f"send:{claim.delivery.id}")
             self._sending[task] = claim
             task.add_done_callback(self._finished)
@@ -281,18 +284,15 @@ class Lane:
         self._renewed_at = now
         return tuple(self._sending.values())
 
-    def _renewed(self, claim: Claim) -> bool:
+    def _renew(self, claim: Claim) -> None:
         """A clock that jumped has ended the lease of what is being sent still, or was just said: it is not sent
         twice, and the newer token settles it."""
         for task, held in self._sending.items():
             if held.delivery.id == claim.delivery.id:
                 self._sending[task] = _with_token_of(claim, held)
-                return True
         for place, one in enumerate(self._said):
             if one.claim.delivery.id == claim.delivery.id:
                 self._said[place] = replace(one, claim=_with_token_of(claim, one.claim))
-                return True
-        return False
 
     async def _cut_short(self) -> tuple[Claim, ...]:
         """What a turn that we were stopped in has claimed all the same: nobody will send it."""
@@ -329,7 +329,7 @@ class Lane:
         if said.claim is not claim:
             said = replace(said, claim=claim)  # it was claimed anew meanwhile
         self._said.append(said)
-        now = self._pipeline.now()
+        now = said.ended_at
         before, self._health = self._health, retry.after(self._health, said.receipt, now, self._pipeline.dice())
         self._recovered = self._recovered or retry.recovered(before, self._health)
         if self._health.failures == 0:

@@ -35,7 +35,6 @@ __all__ = ["LONGEST_WAIT", "MOST_OF_AN_ANSWER", "Answer", "Wire", "judge", "retr
 
 MOST_OF_AN_ANSWER = 64 * 1024
 LONGEST_WAIT: Millis = 3_600_000
-_HEADERS = re.compile(r"[\t\x20-\x7e]*")
 
 
 class Wire:
@@ -102,7 +101,8 @@ class Wire:
         login = self._auth or where.login
         if login is not None:
             every["authorization"] = "Basic " + base64.b64encode(":".join(login).encode()).decode()
-        if not _HEADERS.fullmatch("".join(every.values())):
+        values = "".join(every.values()).replace("\t", " ")
+        if not (values.isascii() and values.isprintable()):
             raise UnusableError("LocalProtocolError")
         return Request(method, where.url, every, content)
 

@@ -22,6 +22,7 @@ from gateway.model import Json
 CONNECT_SECONDS = 5.0
 KEPT_SECONDS = 30.0
 LONGEST_HEADER = 32 * 1024
+_NO_TYPE = ("Content-Type",)
 
 
 class NothingSentError(Exception):
@@ -113,15 +114,18 @@ class Internet:
                 request.url,
                 data=request.body,
                 headers=request.headers,
+                # Else aiohttp names a type where we name none.
+                skip_auto_headers=None if "content-type" in request.headers else _NO_TYPE,
                 allow_redirects=False,
             )
             try:
-                body = bytearray()
-                while len(body) < most and (piece := await response.content.read(most - len(body))):
-                    body += piece
-                return Answer(response.status, _lower(response.headers.items()), bytes(body))
+                content, body = response.content, b""
+                while len(body) < most and not content.at_eof():
+                    body += await content.read(most - len(body))
+                return Answer(response.status, _lower(response.headers.items()), body)
             finally:
-                response.close()  # a whole answer has given its connection back; any other's is of no more use
+                if not response.closed:  # a whole answer has given its connection back; any other's is of no more use
+                    response.close()
         except aiohttp.ConnectionTimeoutError:
             raise NothingSentError("ConnectTimeout") from None
         except aiohttp.ClientConnectorError:
@@ -144,7 +148,6 @@ class Internet:
                 ),
                 # Calls have nothing to do with one another, and cookies would add up in every one of them.
                 cookie_jar=aiohttp.DummyCookieJar(),
-                skip_auto_headers=("Content-Type",),
                 trust_env=False,
                 max_line_size=LONGEST_HEADER,
                 max_field_size=LONGEST_HEADER,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from gateway.model import GATEWAY, Change, Incident, Message, Millis, Occasion, What
@@ -26,6 +27,13 @@ _DAY: Final[Millis] = 86_400_000
 _EVENT: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 """What `Change.by` is where an alert moved the incident: the event's id, never a person's name."""
 _SILENCED: Final = re.compile(r"silenced(?: until (?P<at>\d\S+Z))?(?: by (?P<by>.*?))?(?:: (?P<why>.*))?")
+_FATES: Final[Mapping[What, str]] = {
+    "escalated": "escalation",
+    "unanswered": "unanswered",
+    "failed_over": "failed_over",
+    "flapping": "flapping",
+}
+"""What the gateway did, and the phrase that names it."""
 _ABOUT: Final[Mapping[Occasion, tuple[str, ...]]] = {
     "acknowledged": ("acknowledged", "note"),
     "resolved": ("resolved", "note"),
@@ -53,12 +61,9 @@ class Telling:
         return PHRASES[self.language]
 
 
-def facts(story: Story, telling: Telling) -> Iterator[tuple[str, str]]:
+def facts(story: Story, telling: Telling) -> tuple[tuple[str, str], ...]:
     """Everything there is to say beside the title and the sender's own text; what is absent is left out."""
-    yield from _what(story, telling)
-    yield from _people(story, telling)
-    yield from _fate(story, telling)
-    yield from _end(story, telling)
+    return (*_what(story, telling), *_people(story, telling), *_fate(story, telling), *_end(story, telling))
 
 
 def news_of(message: Message) -> tuple[tuple[str, str], ...]:
@@ -70,8 +75,7 @@ def news_of(message: Message) -> tuple[tuple[str, str], ...]:
 
 def place(incident: Incident) -> str:
     """`db-1 · production`, or the half that is known."""
-    names = (cut(one_line(name), _VALUE_MOST) for name in (incident.service, incident.environment))
-    return " · ".join(name for name in names if name)
+    return _place(incident.service, incident.environment)
 
 
 def note_of(story: Story, language: Language) -> str:
@@ -97,24 +101,42 @@ def _is_note(change: Change, incident: Incident) -> bool:
     return bool(change.note) and change.what in _BY_PEOPLE and change.note != f"to {incident.assigned_to}"
 
 
-def _what(story: Story, telling: Telling) -> Iterator[tuple[str, str]]:
+def _what(story: Story, telling: Telling) -> list[tuple[str, str]]:
     incident, phrases = story.incident, telling.phrases
-    yield phrases.severity, _severity(story, phrases)
+    said = [(phrases.severity, _severity(story, phrases))]
     if where := place(incident):
         both = bool(incident.service and incident.environment)
-        yield phrases.where if both else phrases.service if incident.service else phrases.environment, where
-    kind = one_line(incident.kind)
-    yield phrases.source, cut(f"{one_line(incident.source)} ({kind})" if kind else incident.source, _VALUE_MOST)
-    yield _began(incident, telling)
+        label = phrases.where if both else phrases.service if incident.service else phrases.environment
+        said.append((label, where))
+    said += ((phrases.source, _source(incident.source, incident.kind)), _began(incident, telling))
     if incident.count > 1:
-        yield phrases.count, phrases.count_value.format(count=incident.count)
+        said.append((phrases.count, phrases.count_value.format(count=incident.count)))
     if incident.value is not None:
-        yield phrases.value, f"{incident.value:.15g}"
+        said.append((phrases.value, f"{incident.value:.15g}"))
     if incident.number:
-        yield phrases.number, f"#{incident.number}"
+        said.append((phrases.number, f"#{incident.number}"))
     for label, value in list(incident.fields.items())[:_FIELDS_MOST]:
         if text := cut(one_line(value), _VALUE_MOST):
-            yield cut(one_line(label), _NAME_MOST), text
+            said.append((_label(label), text))
+    return said
+
+
+# The same few services, kinds and labels stand in message after message.
+@lru_cache(maxsize=512)
+def _place(service: str, environment: str) -> str:
+    names = (cut(one_line(name), _VALUE_MOST) for name in (service, environment))
+    return " · ".join(name for name in names if name)
+
+
+@lru_cache(maxsize=512)
+def _source(source: str, kind: str) -> str:
+    kind = one_line(kind)
+    return cut(f"{one_line(source)} ({kind})" if kind else source, _VALUE_MOST)
+
+
+@lru_cache(maxsize=512)
+def _label(label: str) -> str:
+    return cut(one_line(label), _NAME_MOST)
 
 
 def _severity(story: Story, phrases: Phrases) -> str:
@@ -150,19 +172,13 @@ def _people(story: Story, telling: Telling) -> Iterator[tuple[str, str]]:
 
 def _fate(story: Story, telling: Telling) -> Iterator[tuple[str, str]]:
     """What the gateway did about it, of each kind the newest."""
-    phrases = telling.phrases
-    labels: tuple[tuple[What, str], ...] = (
-        ("escalated", phrases.escalation),
-        ("unanswered", phrases.unanswered),
-        ("failed_over", phrases.failed_over),
-        ("flapping", phrases.flapping),
-    )
     newest = {change.what: change.note for change in story.news if change.note}
-    for what, label in labels:
+    for what, label in _FATES.items():
         if what in newest:
-            yield label, cut(our_note(one_line(newest[what]), telling.language), _VALUE_MOST)
+            note = our_note(one_line(newest[what]), telling.language)
+            yield getattr(telling.phrases, label), cut(note, _VALUE_MOST)
     if story.incident.muted_by:
-        yield phrases.muted, cut(why_muted(story.incident, telling), _VALUE_MOST)
+        yield telling.phrases.muted, cut(why_muted(story.incident, telling), _VALUE_MOST)
 
 
 def why_muted(incident: Incident, telling: Telling) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from gateway.model import Millis
@@ -27,8 +28,7 @@ _SECOND, _MINUTE, _HOUR, _DAY = 1_000, 60_000, 3_600_000, 86_400_000
 
 def instant(at: Millis, zone: ZoneInfo | None = None) -> str:
     """`2026-11-20 21:00 KST`; in UTC without a zone. Raises OverflowError beyond the years 1 to 9999."""
-    moment = _moment(at, zone)
-    return f"{moment:%Y-%m-%d %H:%M} {_name(moment)}"
+    return _instant(at // _SECOND, zone)
 
 
 def clock(at: Millis, zone: ZoneInfo | None = None) -> str:
@@ -82,6 +82,12 @@ def our_note(note: str, language: Language) -> str:
                 said["span"] = _SPAN.sub(lambda one: one[1] + units[_UNITS[one[2]]], said["span"])
             return words.format(**said)
     return note
+
+
+@lru_cache(maxsize=1024)  # what comes in a storm began in the same second
+def _instant(second: int, zone: ZoneInfo | None) -> str:
+    moment = _moment(second * _SECOND, zone)
+    return f"{moment:%Y-%m-%d %H:%M} {_name(moment)}"
 
 
 def _name(moment: datetime) -> str:

@@ -109,7 +109,7 @@ class Lane:
 def after(lane: Lane, receipt: Receipt, now: Millis, jitter: float) -> Lane:
     """The lane after one attempt. Sent and Rejected prove that somebody is there; what he asked for still holds."""
     asked_until = lane.asked_until if 0 < lane.asked_until - now <= HOUR else 0
-    if isinstance(receipt, Sent | Rejected):
+    if isinstance(receipt, (Sent, Rejected)):
         return Lane(0, asked_until, asked_until)
     failures = lane.failures + 1
     asked = _asked(receipt.after) if isinstance(receipt, Retry) else 0

@@ -118,7 +118,7 @@ def told(story: Story, context: Context) -> Message:
         incident=incident,
         revision=incident.revision,
         title=title,
-        facts=tuple(facts(story, telling)),
+        facts=facts(story, telling),
         body=cut(incident.body.strip(), BODY_MOST),
         url=url,
         brief=short,
@@ -199,7 +199,7 @@ def plainest(incident: Incident, context: Context, reason: str) -> Message:
 
 def _labelled(incident: Incident, context: Context) -> tuple[Action, ...]:
     """What can still be done: nothing about what is over, and nothing twice."""
-    if incident.state == "resolved" or incident.momentary:
+    if not context.actions or incident.state == "resolved" or incident.momentary:
         return ()
     done = "acknowledge" if incident.state == "acknowledged" else ""
     labels = PHRASES[context.voice.language].actions
