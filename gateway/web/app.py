@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -23,10 +22,8 @@ class Face:
     would be a fifth of that request."""
 
     def __init__(self, house: House) -> None:
-        webhooks = Webhooks(house, doorman := Doorman(house))
-        # A fault of ours is a problem in JSON here too.
-        self.webhooks = ServerErrorMiddleware(webhooks, handler=answer)
-        self.rest = _rest(house, doorman, webhooks)
+        self.webhooks = Webhooks(house, doorman := Doorman(house))
+        self.rest = _rest(house, doorman, self.webhooks)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith("/webhooks/"):
