@@ -14,6 +14,8 @@ JUMP: Final[Millis] = 2_000
 """So far from the wall clock is a jump; less is a drift."""
 SLEW: Final[Millis] = 5
 
+_VARIANTS: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""A hexadecimal digit with its upper two bits 10."""
 _lock = threading.Lock()
 _last = [0]
 
@@ -75,7 +77,7 @@ def new_id() -> str:
     with _lock:
         ticks = (time.time_ns() << 12) // 1_000_000
         _last[0] = ticks = max(ticks, _last[0] + 1)
-    stamp = f"{ticks >> 12 & 0xFFFFFFFFFFFF:012x}"
-    tail = os.urandom(8)
-    rest = f"{tail[0] & 0x3F | 0x80:02x}{tail[1:].hex()}"
-    return f"{stamp[:8]}-{stamp[8:]}-7{ticks & 0xFFF:03x}-{rest[:4]}-{rest[4:]}"
+    made = (ticks >> 12 & 0xFFFFFFFFFFFF) << 16 | 0x7000 | ticks & 0xFFF
+    digits = (made.to_bytes(8) + os.urandom(8)).hex()
+    variant = _VARIANTS[digits[16]]
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{variant}{digits[17:20]}-{digits[20:]}"
