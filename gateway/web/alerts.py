@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from adapters.generic import read_all
@@ -22,12 +21,13 @@ from gateway.web import auth, intake
 from gateway.web.house import House
 from gateway.web.problems import Refused
 from gateway.web.problems import answer as refusal
-from gateway.web.webhooks import Doorman, event_of, keyed
+from gateway.web.webhooks import Doorman, event_of, keyed, say
 
 GENERIC = "generic"
 
 
 _written = json.JSONEncoder(ensure_ascii=False).encode
+_answered = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Alerts:
@@ -45,7 +45,7 @@ class Alerts:
             if not isinstance(error, Refused | TocsinError):
                 raise  # a fault of ours: the server learns of it as well
             return
-        await JSONResponse({"events": [answer.event for answer in accepted]}, 202)(scope, receive, send)
+        await say(send, 202, _answered({"events": [answer.event for answer in accepted]}).encode())
 
     async def _receive(self, scope: Scope, receive: Receive) -> list[Accepted]:
         house, headers = self._house, auth.headers_of(scope)

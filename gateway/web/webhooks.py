@@ -92,11 +92,11 @@ class Webhooks:
             await (await refusal(Request(scope), fault))(scope, receive, send)
             raise
         if answer is None:
-            await _say(send, 200, _HANDSHAKE)
+            await say(send, 200, _HANDSHAKE)
             return
         event, duplicate = answer
         body = f'{{"event": "{event}", "duplicate": {"true" if duplicate else "false"}}}'
-        await _say(send, 202, body.encode())
+        await say(send, 202, body.encode())
 
     async def _receive(
         self, scope: Scope, receive: Receive, name: str, token: str, headers: Mapping[str, str]
@@ -147,7 +147,8 @@ def keyed(keep: Keep, headers: Mapping[str, str]) -> Keep:
     return Keep(key if len(key) <= LONGEST_KEY else hashlib.sha256(key.encode()).hexdigest())
 
 
-async def _say(send: Send, status: int, body: bytes) -> None:
+async def say(send: Send, status: int, body: bytes) -> None:
+    """Answer in JSON."""
     # With a length: without one the server sends chunks, which HTTP/1.0 clients and some proxies cannot read.
     length = (b"content-length", b"%d" % len(body))
     headers = [(b"content-type", b"application/json"), length]
