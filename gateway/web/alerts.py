@@ -57,9 +57,10 @@ class Alerts:
         most = source.settings.max_body or source.adapter.max_body
         if len(sent) > most:
             raise intake.too_large(most)
-        kind = headers.get("content-type", "")
-        check_type(kind)
-        body = intake.inflate(sent, headers.get("content-encoding", ""), most, allowed=source.settings.gzip)
+        kind, encoding, body = headers.get("content-type", ""), headers.get("content-encoding", ""), sent
+        if encoding:
+            check_type(kind)  # as `decode` does: a wrong type is told before a wrong encoding
+            body = intake.inflate(sent, encoding, most, allowed=source.settings.gzip)
         document = decode(kind, body)
         self._doorman.within_limit(source)
         events = _events(house, source, headers, [item for item, _ in read_all(document)], now)
