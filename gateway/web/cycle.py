@@ -8,7 +8,6 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE, RequestResponseCycle
 
 _OWN_WAY = (b"connection", b"transfer-encoding")
-"""Headers that change how an answer is sent."""
 
 
 class Cycle(RequestResponseCycle):
@@ -37,11 +36,12 @@ class Cycle(RequestResponseCycle):
         body, length = message.get("body", b""), -1
         lines = [STATUS_LINE[head["status"]]]
         for name, value in (*self.default_headers, *head.get("headers", ())):
-            if name in _OWN_WAY:
+            line = _line(name, value)
+            if not line:
                 return False
+            lines.append(line)
             if name == b"content-length":
                 length = int(value)
-            lines.append(_line(name, value))
         if length != len(body):
             return False
         self.response_started = self.response_complete = True
@@ -54,7 +54,9 @@ class Cycle(RequestResponseCycle):
 
 @lru_cache(maxsize=256)
 def _line(name: bytes, value: bytes) -> bytes:
-    """One line of a head, for they are few. Raises RuntimeError where a line could be read as two."""
+    """One line of a head, for they are few; b"" where it changes how the answer is sent. Raises RuntimeError where it
+    could be read as two lines."""
     if HEADER_RE.search(name) or HEADER_VALUE_RE.search(value):
         raise RuntimeError("Invalid HTTP header.")
-    return name.lower() + b": " + value + b"\r\n"
+    name = name.lower()
+    return b"" if name in _OWN_WAY else name + b": " + value + b"\r\n"

@@ -91,6 +91,8 @@ OTHERS = {
     "chunks that are told": [start((b"transfer-encoding", b"chunked")), body(b"ab")],
     "of no told length": [start(JSON), body(b"ab")],
     "the last": [start(JSON, length(2), (b"connection", b"close")), body(b"ab")],
+    "the last, in capitals": [start((b"Connection", b"Close"), length(2)), body(b"ab")],
+    "a length in capitals": [start((b"Content-Length", b"2")), body(b"ab")],
     "too long": [start(length(1)), body(b"ab")],
     "too short": [start(length(3)), body(b"ab")],
     "a name in capitals": [start((b"X-Name", b"a"), length(2)), body(b"ab")],
