@@ -29,7 +29,7 @@ class Cycle(RequestResponseCycle):
 
     def _at_once(self, head: Any, message: Any) -> bool:
         """Whether head and body could be sent as one piece, and are."""
-        if not self.keep_alive or self.disconnected or self.flow.write_paused:
+        if not self.keep_alive or self.disconnected or self.flow.write_paused or self.access_log:
             return False
         if message["type"] != "http.response.body" or message.get("more_body") or self.scope["method"] == "HEAD":
             return False
