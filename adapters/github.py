@@ -123,7 +123,6 @@ adapter: Final = GitHub()
 
 def _event_of(headers: Mapping[str, str], document: Json) -> str:
     """What the header says, else what the body shows; '' where neither tells."""
-    return _shapes.first(
-        headers.get("x-github-event", "").strip(),
-        next((event for event, signs in _SIGNS if all(_shapes.at(document, *sign) is not None for sign in signs)), ""),
+    return headers.get("x-github-event", "").strip() or next(
+        (event for event, signs in _SIGNS if all(_shapes.at(document, *sign) is not None for sign in signs)), ""
     )

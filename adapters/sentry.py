@@ -19,7 +19,9 @@ from gateway.model import Alert, Event, Json, Millis
 RESOURCE: Final = "sentry-hook-resource"
 TIMESTAMP: Final = "sentry-hook-timestamp"
 # The same in all three: hex HMAC-SHA256 of the raw body, by the client secret or by the service hook's own.
-SIGNATURES: Final = ("sentry-hook-signature", "sentry-app-signature", "x-servicehook-signature")
+SIGNATURES: Final = frozenset(("sentry-hook-signature", "sentry-app-signature", "x-servicehook-signature"))
+
+_ONCE: Final = Keep(once_per_body=True)
 
 Reader: TypeAlias = Callable[[Json, Millis | None], list[Alert]]
 """Reads a whole body; the second argument is when Sentry says it sent it."""
@@ -32,18 +34,18 @@ class _Sentry:
     max_body: int = 1_048_576
 
     def signed(self, headers: Mapping[str, str]) -> bool:
-        return any(name in headers for name in SIGNATURES)
+        return not SIGNATURES.isdisjoint(headers)
 
     # Sentry does not sign its timestamp: a tolerance on it would prove nothing, so `now` is not asked.
     def verify(self, headers: Mapping[str, str], body: bytes, secret: str, now: Millis) -> bool:  # noqa: ARG002
         # All that came are compared, so that the time tells nothing of which one fitted.
-        return sum(_signing.fits(headers[name], body, secret) for name in SIGNATURES if name in headers) > 0
+        return sum([_signing.fits(headers[name], body, secret) for name in SIGNATURES if name in headers]) > 0
 
     def admit(self, headers: Mapping[str, str], document: Json) -> Admission:
         # It holds a grant code, which is a credential: whatever the header says, it must not reach the disk.
         if _named(headers) == "installation" or mapping(document, "data", "installation"):
             return Handshake()
-        return Keep(once_per_body=True)
+        return _ONCE
 
     def parse(self, event: Event, document: Json) -> list[Alert]:
         named = _named(event.headers)

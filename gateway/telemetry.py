@@ -37,7 +37,18 @@ def rehearsing() -> Iterator[None]:
 
 
 class Counter(_Counter):
-    """A counter that a rehearsal does not move."""
+    """A counter that a rehearsal does not move. Its children are kept at hand: to look one up costs as much as to
+    count, and none is ever removed."""
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        self._at_hand: dict[tuple[str, ...], Counter] = {}
+        super().__init__(*args, **named)
+
+    def labels(self, *values: str) -> Counter:  # type: ignore[override]
+        child = self._at_hand.get(values)
+        if child is None:
+            child = self._at_hand[values] = super().labels(*values)
+        return child
 
     def inc(self, amount: float = 1, exemplar: dict[str, str] | None = None) -> None:
         if not _REHEARSING.get():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -19,29 +18,33 @@ from gateway.web.webhooks import Doorman, Webhooks
 
 
 class Face:
-    """The gateway as an ASGI application. What comes to `/webhooks/` goes straight to its room: Starlette's layers
-    would be a fifth of that request."""
+    """The gateway as an ASGI application. What comes to `/webhooks/`, and alerts from scripts, go straight to their
+    rooms: Starlette's layers would be a fifth of such a request."""
 
     def __init__(self, house: House) -> None:
-        webhooks = Webhooks(house, doorman := Doorman(house))
-        # A fault of ours is a problem in JSON here too.
-        self.webhooks = ServerErrorMiddleware(webhooks, handler=answer)
-        self.rest = _rest(house, doorman, webhooks)
+        self.webhooks = Webhooks(house, doorman := Doorman(house))
+        self.alerts = Alerts(house, doorman)
+        self.rest = _rest(house, doorman, self.webhooks, self.alerts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith("/webhooks/"):
-            await self.webhooks(scope, receive, send)
-        else:
-            await self.rest(scope, receive, send)
+        if scope["type"] == "http":
+            path = scope["path"]
+            if path.startswith("/webhooks/"):
+                await self.webhooks(scope, receive, send)
+                return
+            if path == "/api/v1/alerts" and scope["method"] == "POST":
+                await self.alerts(scope, receive, send)
+                return
+        await self.rest(scope, receive, send)
 
 
-def _rest(house: House, doorman: Doorman, webhooks: Webhooks) -> Starlette:
+def _rest(house: House, doorman: Doorman, webhooks: Webhooks, alerts: Alerts) -> Starlette:
     """Every URL in one list. No middleware but Starlette's own: one BaseHTTPMiddleware costs six times the request."""
     app = Starlette(
         routes=[
             Route("/webhooks/{source}", webhooks),
             Route("/webhooks/{source}/{token}", webhooks),
-            Route("/api/v1/alerts", Alerts(doorman).post, methods=["POST"]),
+            Route("/api/v1/alerts", alerts, methods=["POST"]),
             Route("/api/v1/events", api.list_events),
             Route("/api/v1/events/{id}", api.show_event),
             Route("/api/v1/events/{id}/replay", api.replay_event, methods=["POST"]),

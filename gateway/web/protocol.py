@@ -8,13 +8,18 @@ connection must speak within ten; a header may have 32 KiB; connections are capp
 from __future__ import annotations
 
 import asyncio
+import math
+import urllib.parse
 from collections import Counter
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, ClassVar
 
+import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gateway.web.cycle import Cycle
 from gateway.web.problems import REFUSALS, Refused, problem
 
 
@@ -32,7 +37,9 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
-        self._deadline: asyncio.TimerHandle | None = None
+        self._deadline = self._idle_until = self._looks_at = math.inf
+        self._watch: asyncio.Handle | None = None
+        self._trailers = _Trailers(self._trailer)
         self._header_bytes = 0
         self._packet = 0
         self._behind = False
@@ -54,7 +61,8 @@ class GatewayProtocol(HttpToolsProtocol):
         self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._disarm()
+        if self._watch is not None:
+            self._watch.cancel()
         if self._unread is not None:
             self._unread.cancel()
         if self in self._living:
@@ -68,7 +76,8 @@ class GatewayProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
-        if self._deadline is None and self._whole:
+        self._idle_until = math.inf
+        if self._whole and self._deadline == math.inf:
             self._arm()
         self._packet, self._behind = len(data), False
         super().data_received(data)
@@ -85,7 +94,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._whole = False
         self._in_header = True
         self._header_bytes = 0
-        if self._deadline is None:
+        if self._deadline == math.inf:
             self._arm()  # it began behind another in the same packet
         super().on_message_begin()
 
@@ -99,10 +108,41 @@ class GatewayProtocol(HttpToolsProtocol):
             if len(self.url) + named > self.most_header_bytes:
                 self._refuse_header()
         if not self._refused:
-            super().on_headers_complete()
+            self._begin()
         # What comes as a header from now on is a trailer: no credential and no address may come in one, and none
         # is kept. RFC 9110 §6.5.1
-        self.headers = _Trailers(self._trailer)
+        self.headers = self._trailers
+
+    def _begin(self) -> None:
+        """Let the application see the request, after those before it. As uvicorn does, for one that upgrades to
+        nothing, with no cap on concurrency and no root path, none of which there is here."""
+        parser, scope = self.parser, self.scope
+        version = scope["http_version"] = parser.get_http_version()
+        scope["method"] = parser.get_method().decode("ascii")
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        scope["path"] = urllib.parse.unquote(path) if "%" in path else path
+        scope["raw_path"] = url.path
+        scope["query_string"] = url.query or b""
+        busy = bool(self.cycle) and not self.cycle.response_complete
+        self.cycle = Cycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if busy:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+        else:
+            self._start_asgi_task(self.cycle, self.app)
 
     def _trailer(self, size: int) -> None:
         self._header_bytes += size
@@ -110,14 +150,31 @@ class GatewayProtocol(HttpToolsProtocol):
             self._refuse_header()
 
     def on_body(self, body: bytes) -> None:
-        if not self._refused:
-            super().on_body(body)
+        cycle = self.cycle
+        if self._refused or cycle.response_complete:
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         self._whole = self._behind = True  # what else this packet holds belongs to another request
-        self._disarm()
-        if not self._refused:
-            super().on_message_complete()
+        self._deadline = math.inf
+        if not self._refused and not self.cycle.response_complete:
+            self.cycle.more_body = False
+            self.cycle.message_event.set()
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._idle_until = self.loop.time() + self.timeout_keep_alive
+            self._look_at(self._idle_until)
 
     def _refuse_header(self) -> None:
         """Refuse while reading: httptools would take two megabytes of header."""
@@ -147,10 +204,6 @@ class GatewayProtocol(HttpToolsProtocol):
             self._unread.cancel()
             self._unread = None
 
-    def timeout_keep_alive_handler(self) -> None:
-        if not self.transport.is_closing():
-            self._hang_up()
-
     def _hang_up(self) -> None:
         """Close when what was written is read, and at the latest in a while: closing waits for the reader."""
         self.transport.close()
@@ -160,19 +213,29 @@ class GatewayProtocol(HttpToolsProtocol):
         return self.client[0] if self.client else ""
 
     def _arm(self) -> None:
-        self._deadline = self.loop.call_later(self.receipt_seconds, self._too_slow)
+        self._deadline = self.loop.time() + self.receipt_seconds
+        self._look_at(self._deadline)
 
-    def _disarm(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+    def _look_at(self, moment: float) -> None:
+        """See to it that somebody looks at the clock then, or before. One timer serves a connection for seconds: two
+        for each request, made and nearly always given up, would be a tenth of its work."""
+        if moment < self._looks_at:
+            if self._watch is not None:
+                self._watch.cancel()
+            self._looks_at = moment
+            self._watch = self.loop.call_later(moment - self.loop.time(), self._look)
 
-    def _too_slow(self) -> None:
-        self._deadline = None
-        if not self.transport.is_closing():
-            late = Refused(408, "The request was not whole in time.", "too_slow")
-            REFUSALS.note(late, "", self._address())
+    def _look(self) -> None:
+        self._looks_at, now = math.inf, self.loop.time()
+        if self.transport.is_closing():
+            return
+        if now >= self._deadline:
+            REFUSALS.note(Refused(408, "The request was not whole in time.", "too_slow"), "", self._address())
             self._hang_up()
+        elif now >= self._idle_until:
+            self._hang_up()
+        else:
+            self._look_at(min(self._deadline, self._idle_until))
 
 
 class _Trailers(list[tuple[bytes, bytes]]):

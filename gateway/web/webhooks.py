@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 
+from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from gateway.config import Source
@@ -21,6 +22,7 @@ from gateway.telemetry import CREDENTIALS, DUPLICATES, RECEIVED
 from gateway.web import auth, intake
 from gateway.web.house import House
 from gateway.web.problems import REFUSALS, Refused, as_refused, problem
+from gateway.web.problems import answer as refusal
 
 LONGEST_KEY = 255
 _HANDSHAKE = b'{"event": null, "handshake": true}'
@@ -85,12 +87,16 @@ class Webhooks:
             )
             await problem(refused)(scope, receive, send)
             return
+        except Exception as fault:
+            # A fault of ours is a problem in JSON here too; the server learns of it as well.
+            await (await refusal(Request(scope), fault))(scope, receive, send)
+            raise
         if answer is None:
-            await _say(send, 200, _HANDSHAKE)
+            await say(send, 200, _HANDSHAKE)
             return
         event, duplicate = answer
         body = f'{{"event": "{event}", "duplicate": {"true" if duplicate else "false"}}}'
-        await _say(send, 202, body.encode())
+        await say(send, 202, body.encode())
 
     async def _receive(
         self, scope: Scope, receive: Receive, name: str, token: str, headers: Mapping[str, str]
@@ -110,9 +116,10 @@ class Webhooks:
         if not place:
             raise self._doorman.stranger(scope)
         CREDENTIALS.labels(name, place).inc()
-        kind = headers.get("content-type", "")
-        check_type(kind)
-        body = intake.inflate(sent, headers.get("content-encoding", ""), most, allowed=settings.gzip)
+        kind, encoding, body = headers.get("content-type", ""), headers.get("content-encoding", ""), sent
+        if encoding:
+            check_type(kind)  # as `decode` does: a wrong type is told before a wrong encoding
+            body = intake.inflate(sent, encoding, most, allowed=settings.gzip)
         document = decode(kind, body)
         self._doorman.within_limit(source)
         admission = source.adapter.admit(headers, document)
@@ -140,7 +147,8 @@ def keyed(keep: Keep, headers: Mapping[str, str]) -> Keep:
     return Keep(key if len(key) <= LONGEST_KEY else hashlib.sha256(key.encode()).hexdigest())
 
 
-async def _say(send: Send, status: int, body: bytes) -> None:
+async def say(send: Send, status: int, body: bytes) -> None:
+    """Answer in JSON."""
     # With a length: without one the server sends chunks, which HTTP/1.0 clients and some proxies cannot read.
     length = (b"content-length", b"%d" % len(body))
     headers = [(b"content-type", b"application/json"), length]

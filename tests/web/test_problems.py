@@ -8,14 +8,17 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from starlette.exceptions import HTTPException
 from structlog.testing import capture_logs
 
 from gateway.errors import BadField, Conflict, NotFound, NotJson, StoreUnavailable, TocsinError, WrongType
 from gateway.telemetry import REGISTRY
+from gateway.web.app import Face
 from gateway.web.problems import Refusals, Refused, as_refused, problem
-from tests.house import Running, by_token, running
+from tests.house import HERE, ROUTING, Running, by_token, running
+from tests.web.answered import answered
 
 
 @pytest.fixture
@@ -38,6 +41,23 @@ routes:
 
 def counted(reason: str) -> float:
     return REGISTRY.get_sample_value("tocsin_requests_refused_total", {"reason": reason}) or 0.0
+
+
+@pytest.mark.parametrize("path", ["/webhooks/generic", "/api/v1/alerts"])
+async def test_a_fault_of_ours_is_a_problem_too_and_the_server_learns_of_it(tmp_path: Path, path: str) -> None:
+    # This pipeline only writes down: to receive something is beyond it.
+    town = answered(tmp_path, ROUTING, {})
+    before = counted("fault")
+    with pytest.raises(AttributeError):
+        await town.client.post(path, json={"title": "x"}, headers=by_token())
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app=Face(town.house), raise_app_exceptions=False), base_url=HERE
+    ) as client:
+        answer = await client.post(path, json={"title": "x"}, headers=by_token())
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"] == "urn:tocsin:problem:fault"
+    assert counted("fault") == before + 2
 
 
 def test_a_problem_has_the_shape_of_rfc_9457() -> None:

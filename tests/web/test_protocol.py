@@ -41,14 +41,21 @@ def hurried(**figures: Any) -> type[GatewayProtocol]:
 
 
 @asynccontextmanager
-async def listening(house: Running, protocol: type[GatewayProtocol]) -> AsyncIterator[int]:
+async def listening(house: Running, protocol: type[GatewayProtocol], **more: Any) -> AsyncIterator[int]:
     """The gateway on a free port of 127.0.0.1, as `serve` sets it up."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(128)
         listener.setblocking(False)
         config = uvicorn.Config(
-            house.app, http=protocol, ws="none", lifespan="off", access_log=False, server_header=False, log_config=None
+            house.app,
+            http=protocol,
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            server_header=False,
+            log_config=None,
+            **more,
         )
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -393,6 +400,35 @@ async def test_who_never_reads_our_answers_does_not_keep_his_place(house: Runnin
             await until(gone)
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
+
+
+# --- those who say no more ------------------------------------------------------------------------------
+
+
+async def test_who_asks_no_more_is_hung_up_on_and_that_is_no_refusal(house: Running) -> None:
+    before = counted("too_slow")
+    async with listening(house, hurried(receipt_seconds=9.0), timeout_keep_alive=0.4) as port, connected(port) as wire:
+        for _ in range(4):
+            await wire.say(HEALTH)
+            assert (await wire.answer())[0] == 200
+            await asyncio.sleep(0.25)
+        await wire.say(HEALTH[:-9])
+        assert not await wire.closed(0.6)  # it has begun: that is another patience
+        await wire.say(HEALTH[-9:])
+        started = time.monotonic()
+        assert await wire.closed(2)
+        assert 0.3 < time.monotonic() - started < 1.4
+    assert counted("too_slow") == before
+
+
+async def test_the_shorter_patience_counts_where_both_run(house: Running) -> None:
+    """An answer has gone out, and half of the next request came in the packet of the one before."""
+    async with listening(house, hurried(receipt_seconds=9.0), timeout_keep_alive=0.3) as port, connected(port) as wire:
+        started = time.monotonic()
+        await wire.say(HEALTH + HEALTH[:-9])
+        assert (await wire.answer())[0] == 200
+        assert await wire.closed(2)
+        assert time.monotonic() - started < 1.4
 
 
 # --- the usual ----------------------------------------------------------------------------------------
