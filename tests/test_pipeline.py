@@ -427,3 +427,11 @@ class TestPoison:
         object.__setattr__(impatient, "patience", 20)
         said = await house.pipeline.say(impatient, claim)
         assert said.receipt == Unknown("not finished within 0 s")
+
+    async def test_a_channel_whose_send_is_one_call_has_the_deadline_of_that_call_and_no_other(
+        self, house: House
+    ) -> None:
+        await house.alert()
+        (claim,) = await house.claim("team")
+        outlet = replace(house.outlet("team", house.teams["team"]), patience=None)
+        assert (await house.pipeline.say(outlet, claim)).receipt == Sent()

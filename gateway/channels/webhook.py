@@ -66,7 +66,7 @@ class Webhook:
     """One receiver. Every 2xx is Sent, with an empty ref."""
 
     edits = False
-    one_call = True
+    one_call = True  # whose deadline is enough
     width = _WIDTH
     unknown_again: int | None = None
 
