@@ -39,10 +39,11 @@ class Readings:
 @dataclass(frozen=True, slots=True)
 class Decided:
     """How many of the events were decided, always the first of them, and the channels that now have something to
-    say."""
+    say. `raised`: an event of the gateway's own waits because of them."""
 
     events: int
     channels: frozenset[str] = frozenset()
+    raised: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,9 @@ class Batch:
         new, moved = board.settled(deciding.outcome)
         channels = await carry_out(ledger, deciding, Movements(new, moved, board.statements))
         await ledger.inbox.finish(list(readings.alerts), readings.unreadable)
-        await self._tell_unreadable(ledger, events, readings)
+        raised = await self._tell_unreadable(ledger, events, readings)
         self._count(events, readings, deciding.outcome, new)
-        return Decided(len(events), channels)
+        return Decided(len(events), channels, raised)
 
     async def _fold(self, board: Board, events: Sequence[Event], readings: Readings) -> None:
         folded = 0
@@ -133,17 +134,18 @@ class Batch:
         last = await ledger.incidents.last_resolved(keys - living.keys())
         return Board(self.rules, self.new_id, living, last, self.crowded)
 
-    async def _tell_unreadable(self, ledger: Ledger, events: Sequence[Event], readings: Readings) -> None:
-        """One warning a source while something of it stands unreadable; a good second reading ends it."""
+    async def _tell_unreadable(self, ledger: Ledger, events: Sequence[Event], readings: Readings) -> bool:
+        """One warning a source while something of it stands unreadable; a good second reading ends it. Whether there
+        was one to tell."""
         unread = {event.source for event in events if event.id in readings.unreadable} - {GATEWAY}
         for source in sorted(unread):
             await ledger.inbox.add(own.unreadable(source, self.new_id(), self.now))
         # A reason on an event that could be read now says that it could not be at first.
-        for source in sorted(
-            {event.source for event in events if event.reason and event.id in readings.alerts} - unread
-        ):
+        read = {event.source for event in events if event.reason and event.id in readings.alerts} - unread
+        for source in sorted(read):
             if not await ledger.inbox.unreadable(source):
                 await ledger.inbox.add(own.readable(source, self.new_id(), self.now))
+        return bool(unread or read)
 
     def _count(self, events: Sequence[Event], readings: Readings, outcome: Outcome, new: Sequence[Incident]) -> None:
         lag = LAG.labels("decided")

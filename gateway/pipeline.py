@@ -62,10 +62,11 @@ CONSIDERED_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class Processed:
-    """How many events a batch decided, and which channels have something to say now."""
+    """How many events a batch decided, which channels have something to say now, and whether more events may wait."""
 
     events: int
     channels: frozenset[str] = frozenset()
+    left: bool = False
 
 
 class Pipeline:
@@ -288,14 +289,16 @@ class Pipeline:
         await self.receive(event, Keep())
 
     async def _process_waiting(self, ledger: Ledger, most: int) -> Processed:
-        return await self._process(ledger, await ledger.inbox.waiting(most))
+        waiting = await ledger.inbox.waiting(most)
+        done = await self._process(ledger, waiting)
+        return replace(done, left=True) if len(waiting) == most else done
 
     async def _process(self, ledger: Ledger, events: Sequence[Event]) -> Processed:
         if not events:
             return Processed(0)
         batch = Batch(self.adapters, self.rules, self.now(), self.new_id, self.crowded)
         decided = await batch.decide(ledger, events)
-        return Processed(decided.events, decided.channels)
+        return Processed(decided.events, decided.channels, decided.raised or decided.events < len(events))
 
     async def _one_by_one(self, most: int) -> Processed:
         channels: frozenset[str] = frozenset()
@@ -303,7 +306,7 @@ class Pipeline:
         for event in events:
             done = await self._alone(event)
             channels |= done.channels
-        return Processed(len(events), channels)
+        return Processed(len(events), channels, left=bool(events))
 
     async def _alone(self, event: Event) -> Processed:
         (done,) = await asyncio.gather(

@@ -343,7 +343,6 @@ class Service:
         freed = await ledger.outbox.unstrand(now + LONGEST + CLOCK_SLACK, now + LEASE + CLOCK_SLACK)
         if freed:
             log.warning("deliveries unstranded", count=freed, reason="the clock was put back")
-        await ledger.inbox.forget_keys(now)
         await ledger.shared.seen(self._replica(now))
         await ledger.shared.forget(now - GONE_AFTER)
         await removed.abandon(ledger, self._known(), now)  # a resolve goes to whoever heard: his channel may be gone

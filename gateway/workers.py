@@ -99,7 +99,7 @@ async def process(
             await asyncio.sleep(1)
             continue
         wake(done.channels)
-        if not done.events:
+        if not done.left:
             await _event(pipeline.arrived, pipeline.store.tick)
         elif hurried:
             await _rest((time.monotonic() - started) * REST_UNDER_PRESSURE, pressed)

@@ -309,7 +309,7 @@ class Broken:
         self.refused = 0
         house.pipeline.store = self  # type: ignore[assignment]
 
-    async def write(self, work: Callable[[Ledger], Awaitable[Any]]) -> Any:
+    async def write(self, work: Callable[[Ledger], Awaitable[Any]], *, lasting: bool = True) -> Any:
         self.refused += 1
         raise StoreUnavailable("the disk is full")
 

@@ -57,8 +57,6 @@ _DEPTH = Prepared(
         events.c.state == word("waiting")
     )
 )
-_OLD_KEYS = sa.select(seen.c.source, seen.c.key).where(seen.c.until < sa.bindparam("now")).limit(sa.bindparam("most"))
-_FORGET = Prepared(sa.delete(seen).where(sa.tuple_(seen.c.source, seen.c.key).in_(_OLD_KEYS)))
 
 
 async def accept(connection: Connection, entries: Sequence[tuple[Event, str | None, Millis]]) -> list[Accepted]:
@@ -156,10 +154,6 @@ class Inbox:
         """How many events wait, and when the oldest of them came."""
         row = await self._connection.one(_DEPTH)
         return (int(row["many"]), row["oldest"]) if row else (0, None)
-
-    async def forget_keys(self, now: Millis, most: int = 500) -> int:
-        """Drop burned ids whose time is over."""
-        return await self._connection.run(_FORGET, {"now": now, "most": most})
 
 
 def _row(event: Event) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from gateway.model import Event, Millis
 from gateway.store import inbox
 from gateway.store.changes import Changes
 from gateway.store.digests import Digests
-from gateway.store.driver import Connection, Prepared, insert
+from gateway.store.driver import NONE, Connection, Prepared, insert
 from gateway.store.engines import engine_of, unavailable
 from gateway.store.inbox import Inbox
 from gateway.store.incidents import Incidents
@@ -52,7 +52,7 @@ class Ledger:
 
     async def beat(self) -> None:
         """Write one row, to know that writing works."""
-        await self._connection.run(_BEAT)
+        await self._connection.put(_BEAT, [NONE])
 
 
 class Safe:

@@ -8,6 +8,7 @@ import dataclasses
 import pytest
 
 from gateway.contracts import Accepted, Ledger, Store
+from gateway.errors import StoreUnavailable
 from gateway.model import Event
 from tests.stage import HOUR, NOON
 from tests.store.things import an_event
@@ -143,9 +144,7 @@ async def test_the_depth_is_how_many_wait_and_since_when(store: Store) -> None:
     assert await store.read(lambda ledger: ledger.inbox.depth()) == (2, NOON)
 
 
-async def test_keys_whose_time_is_over_are_dropped(store: Store) -> None:
-    for number in range(3):
-        await store.accept(an_event(), f"id:{number}", NOON + number)
-    forgotten = [await store.write(lambda ledger: ledger.inbox.forget_keys(NOON + 2, 1)) for _ in range(3)]
-    assert forgotten == [1, 1, 0]
-    assert (await store.accept(an_event(), "id:2", NOON + 9)).duplicate
+async def test_who_looks_can_write_nothing(store: Store) -> None:
+    with pytest.raises(StoreUnavailable, match=r"read-?only"):
+        await store.read(lambda ledger: ledger.inbox.add(an_event()))
+    assert await store.read(lambda ledger: ledger.inbox.depth()) == (0, None)

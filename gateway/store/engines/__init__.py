@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from gateway.errors import StoreUnavailable, TocsinError
+from gateway.errors import StoreUnavailable
 from gateway.model import Millis
 from gateway.store.driver import Connection
 
@@ -50,7 +50,7 @@ class Engine(Protocol):
         """A connection for all other work: what it does in a transaction, nobody does beside it."""
 
     async def reading(self) -> Connection:
-        """A connection that can only read."""
+        """A connection that only reads; where the engine can be told so, it refuses anything else."""
 
     def hint(self, topics: Sequence[str]) -> None:
         """Let the other gateways know, soon, that there is something to look at: names of channels, or `events`. They
@@ -77,4 +77,4 @@ def unavailable(error: BaseException) -> StoreUnavailable:
     return StoreUnavailable(f"the database cannot be written now: {said or type(error).__name__}")
 
 
-__all__ = ["Engine", "Faults", "TocsinError", "engine_of", "unavailable"]
+__all__ = ["Engine", "Faults", "engine_of", "unavailable"]

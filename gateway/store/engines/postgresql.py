@@ -85,6 +85,10 @@ class Session(Connection):
     async def control(self, word: Control) -> None:
         await self._soon(self._raw.execute(word))
 
+    async def only_read(self) -> None:
+        """Refuse to write, from now on."""
+        await self._soon(self._raw.execute("SET default_transaction_read_only = on"))
+
     async def close(self) -> None:
         with suppress(psycopg.Error):
             await self._raw.close()
@@ -153,7 +157,11 @@ class PostgreSQL:
         return await self._session(_LIMITS.format(commit=self._commit) + _LOCK.format(lock=_ONE_AT_A_TIME) + _CLOCK)
 
     async def reading(self) -> Connection:
-        return await self._session("BEGIN READ ONLY;" + _CLOCK)
+        """Each statement by itself, and no transaction: `begin` is not for it."""
+        reader = await self._session("")
+        if not self._pooled:  # there a session is another's the next moment
+            await reader.only_read()
+        return reader
 
     async def _session(self, beginning: LiteralString) -> Session:
         return Session(await self._connect(), beginning, self._clock.tell)
