@@ -410,6 +410,17 @@ async def test_two_that_would_inhibit_each_other_hide_neither(tmp_path: Path) ->
         assert house.said("team")[2:] == [("worsened", "one")]
 
 
+async def test_what_is_less_bad_than_it_was_frees_whom_it_muted(tmp_path: Path) -> None:
+    async with stage(tmp_path, route()) as house:
+        house.order(inhibit=[{"when": {"severity": ">=critical"}, "mute": {}, "same": ["service"]}])
+        await house.alert("one", severity=Severity.CRITICAL, service="shop")
+        await house.alert("two", severity=Severity.ERROR, service="shop")
+        await house.passes(SECOND)
+        await house.alert("one", severity=Severity.WARNING, service="shop")
+        await house.passes(SECOND)
+        assert house.said("team") == [("opened", "one"), ("opened", "two")]
+
+
 async def test_both_in_one_batch_count_in_their_order(tmp_path: Path) -> None:
     async with stage(tmp_path, route()) as house:
         house.order(inhibit=DOWN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import urllib.parse
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -165,6 +166,12 @@ class TestBounded:
         assert (len(alert.body), len(alert.labels), len(alert.fields)) == (64 * 1024, 64, 100)
         assert {len(name) for name in alert.labels} == {128}
         assert {len(value) for value in alert.fields.values()} == {1024}
+
+    @pytest.mark.parametrize("labels", [{"x" * 129: "1"}, {"a": "x" * 1_025}, {str(n): "1" for n in range(65)}])
+    def test_what_is_too_long_in_one_place_is_cut_there(self, labels: dict[str, str]) -> None:
+        alert = Alert("f", "t", body="b", labels=labels, value=1.0, momentary=True)
+        cut = {name[:128]: value[:1_024] for name, value in list(labels.items())[:64]}
+        assert bounded(alert) == replace(alert, labels=cut)
 
     def test_a_long_fingerprint_stays_its_own(self) -> None:
         long = "x" * 600
