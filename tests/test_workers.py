@@ -326,8 +326,8 @@ class Paused:
         self.held, self.go = asyncio.Event(), asyncio.Event()
         house.pipeline.store = self  # type: ignore[assignment]
 
-    async def write(self, work: Callable[[Ledger], Awaitable[Any]]) -> Any:
-        done = None if self._fails else await self._store.write(work)
+    async def write(self, work: Callable[[Ledger], Awaitable[Any]], *, lasting: bool = True) -> Any:
+        done = None if self._fails else await self._store.write(work, lasting=lasting)
         self.held.set()
         await self.go.wait()
         if self._fails:
@@ -413,7 +413,7 @@ class TestDraining:
         class Stuck:
             read, tick, shared = store.read, store.tick, store.shared
 
-            async def write(self, work: Any) -> Any:
+            async def write(self, work: Any, *, lasting: bool = True) -> Any:
                 stuck.set()
                 await asyncio.Event().wait()
 
