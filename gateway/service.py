@@ -45,8 +45,6 @@ SECOND_LOOK_SECONDS = 0.7
 CLOCK_SLACK: Millis = 60_000
 GONE_AFTER: Millis = 600_000
 BEING_MOVED = "the database is being moved; send it again"
-PRESSED_BY = 6
-"""Events in one commit from which on senders are taken to be queueing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +185,7 @@ class Service:
     async def _process(self) -> None:
         await workers.process(
             self.pipeline,
-            lambda: self.store.writer.pressed(PRESSED_BY),
+            lambda: self.store.writer.pressed,
             self._wake,
             lambda: self._crew.beat("process"),
         )

@@ -40,7 +40,9 @@ RECONNECT_SECONDS = 0.2
 LASTS_SECONDS = 0.02
 """After so long a power cut takes nothing of what was committed; a message that was sent less long ago may then be
 sent again."""
+PRESSED_BY = 6
 PRESSED_SECONDS = 0.1
+"""So many events in one commit, so short a time ago: then senders are taken to be queueing."""
 
 Entry = tuple[Event, str | None, Millis]
 Accepting = Callable[[Connection, Sequence[Entry]], Awaitable[list[Accepted]]]
@@ -124,17 +126,17 @@ class Writer:
             self._lines = [Line(engine.accepting, [self._entries]), Line(engine.writing, [self._works])]
         else:
             self._lines = [Line(engine.writing, [self._entries, self._works])]
-        self.last_group = 0
-        self._grouped_at = 0.0
+        self._pressed_at = -PRESSED_SECONDS
 
     @property
     def idle(self) -> bool:
         """Whether nothing waits to be written, nothing is being, and all of it would outlive a power cut."""
         return not any(line.waiting() or line.loose is not None for line in self._lines)
 
-    def pressed(self, by: int) -> bool:
-        """Whether senders queue: so many events came in one commit, a moment ago."""
-        return self.last_group >= by and time.monotonic() - self._grouped_at < PRESSED_SECONDS
+    @property
+    def pressed(self) -> bool:
+        """Whether senders queue."""
+        return time.monotonic() - self._pressed_at < PRESSED_SECONDS
 
     async def accept(self, entry: Entry) -> Accepted:
         if len(self._entries) >= MOST_WAITING:
@@ -205,9 +207,9 @@ class Writer:
 
     async def _accept_some(self, line: Line) -> None:
         group = _take(self._entries, min(max(len(self._entries) // 2, FEWEST_AT_ONCE), MOST_ACCEPTED_AT_ONCE))
-        self.last_group = len(group)
+        if len(group) >= PRESSED_BY:
+            self._pressed_at = time.monotonic()
         if group:
-            self._grouped_at = time.monotonic()
             await self._accept(line, group)
 
     async def _accept(self, line: Line, group: list[tuple[Entry, asyncio.Future[Accepted]]]) -> None:
