@@ -99,10 +99,10 @@ async def process(
             await asyncio.sleep(1)
             continue
         wake(done.channels)
+        if hurried and done.events:
+            await _rest((time.monotonic() - started) * REST_UNDER_PRESSURE, pressed)
         if not done.left:
             await _event(pipeline.arrived, pipeline.store.tick)
-        elif hurried:
-            await _rest((time.monotonic() - started) * REST_UNDER_PRESSURE, pressed)
 
 
 async def _rest(seconds: float, pressed: Callable[[], bool]) -> None:

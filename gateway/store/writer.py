@@ -41,7 +41,7 @@ LASTS_SECONDS = 0.02
 """After so long a power cut takes nothing of what was committed; a message that was sent less long ago may then be
 sent again."""
 PRESSED_BY = 6
-PRESSED_SECONDS = 0.1
+PRESSED_SECONDS = 0.5
 """So many events in one commit, so short a time ago: then senders are taken to be queueing."""
 
 Entry = tuple[Event, str | None, Millis]
