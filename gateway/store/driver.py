@@ -99,15 +99,30 @@ class Rows:
         self, rows: Sequence[Mapping[str, Any]], more: Mapping[str, Any]
     ) -> Iterator[tuple[Prepared, list[Mapping[str, Any]]]]:
         """The statements to run, each with the values of its runs; `more` are further values of every one."""
-        at = 0
+        for size, runs in self._runs(rows):
+            names = self._names[size]
+            yield self._statements[size], [{**dict(zip(names, run, strict=True)), **more} for run in runs]
+
+    def laid_out(
+        self, rows: Sequence[Mapping[str, Any]], more: Mapping[str, Any], dialect: sa.Dialect
+    ) -> Iterator[tuple[str, list[Sequence[Any]]]]:
+        """As `split`, for an engine that counts its question marks: the values in their order, which is that of the
+        rows and then `more`."""
+        for size, runs in self._runs(rows):
+            compiled = self._statements[size].on(dialect)
+            further = [more[name] for name in compiled.order[size * len(self._columns) :]]
+            yield compiled.sql, [run + further for run in runs] if further else runs
+
+    def _runs(self, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, list[Any]]]:
+        """How many rows a statement has, and for each of its runs the values of all of them, row by row."""
+        at, columns = 0, self._columns
         for size in self.SIZES:
-            runs: list[Mapping[str, Any]] = []
+            runs = []
             while len(rows) - at >= size:
-                values = [row[name] for row in rows[at : at + size] for name in self._columns]
-                runs.append({**dict(zip(self._names[size], values, strict=True)), **more})
+                runs.append([row[name] for row in rows[at : at + size] for name in columns])
                 at += size
             if runs:
-                yield self._statements[size], runs
+                yield size, runs
 
 
 class Connection(ABC):

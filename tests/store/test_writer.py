@@ -14,7 +14,7 @@ from gateway.contracts import Accepted, Ledger
 from gateway.errors import StoreUnavailable
 from gateway.model import Event
 from gateway.store import inbox, writer
-from gateway.store.driver import Connection
+from gateway.store.driver import SQLITE, Connection, Rows
 from gateway.store.engines.sqlite import Answer, File, Said
 from gateway.store.safe import Safe
 from tests.stage import running_store, until
@@ -365,3 +365,14 @@ class TestWhatLasts:
 
 def synced(told: Sequence[str]) -> list[str]:
     return [said.split()[-1] for said in told if said.startswith("PRAGMA synchronous")]
+
+
+@pytest.mark.parametrize("statement", [inbox._ADD, inbox._BURN])
+def test_the_values_of_many_rows_stand_where_their_question_marks_are(statement: Rows) -> None:
+    columns = statement._columns
+    rows = [{name: f"{name} {number}" for name in columns} for number in range(41)]
+    more = {"now": "now"}
+    laid = list(statement.laid_out(rows, more, SQLITE))
+    split = [(one.on(SQLITE), runs) for one, runs in statement.split(rows, more)]
+    assert [len(runs) for _, runs in laid] == [1, 1, 1]
+    assert laid == [(one.sql, [list(one.listed(run)) for run in runs]) for one, runs in split]

@@ -129,11 +129,11 @@ class File(Connection):
         return (await self._say(_said(statement, rows))).touched
 
     async def add(self, statement: Rows, rows: Sequence[Mapping[str, Any]], more: Mapping[str, Any] = NONE) -> int:
-        return (await self._say(*(_said(prepared, runs) for prepared, runs in statement.split(rows, more)))).touched
+        return (await self._say(*statement.laid_out(rows, more, SQLITE))).touched
 
     async def put(self, statement: Prepared | Rows, rows: Sequence[Mapping[str, Any]]) -> None:
         if isinstance(statement, Rows):
-            self._owed += [_said(prepared, runs) for prepared, runs in statement.split(rows, NONE)]
+            self._owed += statement.laid_out(rows, NONE, SQLITE)
         elif rows:
             self._owed.append(_said(statement, rows))
 
