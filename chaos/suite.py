@@ -8,7 +8,7 @@ import re
 import sys
 
 from chaos.load import TOKEN
-from chaos.needs import ROOT, schemathesis
+from chaos.needs import ROOT, schemathesis, why_not
 from chaos.registry import BOTH, NotRun, Outcome, fault, held
 from chaos.run import Run
 
@@ -101,16 +101,17 @@ async def guided(_run: Run) -> Outcome:
 
 @fault(
     "T26",
-    "the API against its own description",
+    "every address of the API, asked whatever comes by chance",
     "0 × 5xx in 50 examples an operation",
     engines=BOTH,
     seconds=120,
-    needs=("schemathesis",),
 )
 async def described(run: Run) -> Outcome:
     async with run.house() as house:
         if await house.gateway.status("/openapi.json") != 200:
-            raise NotRun("this version of the gateway does not describe its API (GET /openapi.json)")
+            return await _undescribed(run)
+        if why := why_not("schemathesis"):
+            raise NotRun(why)
         url = f"http://127.0.0.1:{house.gateway.port}/openapi.json"
         command = [
             schemathesis() or "",
@@ -133,6 +134,23 @@ async def described(run: Run) -> Outcome:
     return held(
         asked.returncode == 0 and alive, f"{cases[-1] if cases else said.strip().splitlines()[-1]}; alive {alive}"
     )
+
+
+async def _undescribed(run: Run) -> Outcome:
+    """Without a description there is nothing that schemathesis could read: our own table of addresses takes its
+    place."""
+    examples = str(run.many(50, 10))
+    outcome = await suite(
+        run,
+        "tests/web/test_any_request.py",
+        "-k",
+        run.engine,
+        least=25,
+        seen=f", {examples} requests at each address",
+        TOCSIN_TEST_EXAMPLES=examples,
+    )
+    note = f"by hypothesis and not by schemathesis: this version has no GET /openapi.json; {outcome.note}"
+    return held(outcome.held, outcome.seen, note)
 
 
 @fault(
