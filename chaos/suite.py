@@ -103,7 +103,7 @@ async def parsers(run: Run) -> Outcome:
     "atheris: each adapter and signature, matches, templates and the configuration, ten minutes each",
     "0 uncaught",
     needs=("atheris",),
-    seconds=180,
+    seconds=210,
 )
 async def guided(run: Run) -> Outcome:
     """One after the other, so that the others' time is not taken: each its share of ten minutes, at least five seconds
