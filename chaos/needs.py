@@ -33,7 +33,7 @@ def why_not(need: str) -> str | None:
         case "schemathesis":
             return None if schemathesis() else "schemathesis is not installed"
         case "atheris":
-            return None if importlib.util.find_spec("atheris") else "atheris is not installed"
+            return None if importlib.util.find_spec("atheris") else "atheris is not installed: pip install atheris"
         case "postgresql":
             return postgres.why_none() or _gateway_and_postgresql()
         case "own cluster":

@@ -32,12 +32,14 @@ HETRIX_TOKEN = "tkn-hetrix-0001"
 GENERIC = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
 HERE = "http://127.0.0.1:8080"
 
-ROUTING = f"""
-sources:
+SOURCES = f"""\
   generic: {{adapter: generic, token: {TOKEN}}}
   github: {{adapter: github, secret: {SECRET}}}
   sentry: {{adapter: sentry, secret: {SENTRY_SECRET}}}
-  hetrix: {{adapter: hetrixtools, token: {HETRIX_TOKEN}}}
+  hetrix: {{adapter: hetrixtools, token: {HETRIX_TOKEN}}}"""
+ROUTING = f"""
+sources:
+{SOURCES}
 channels:
   terminal: {{kind: screen}}
 routes:
@@ -145,14 +147,16 @@ async def running(
     environ: Mapping[str, str] | None = None,
     clock: Clock | None = None,
     before: Callable[[Service], None] | None = None,
+    url: str = "",
 ) -> AsyncIterator[Running]:
     """A gateway with this routing.yaml, on `folder/tocsin.db`: used again, it goes on where it stopped.
 
-    `before` may look at the service before it starts."""
+    `before` may look at the service before it starts. `url`: another database."""
     path, database, clock = folder / "routing.yaml", folder / "tocsin.db", clock or Clock()
     path.write_text(routing)
     environ = dict(environ or {})
-    service = Service(Options(path, f"sqlite:///{database}", "127.0.0.1", 8080, environ), config.load(path, environ))
+    options = Options(path, url or f"sqlite:///{database}", "127.0.0.1", 8080, environ)
+    service = Service(options, config.load(path, environ))
     service.pipeline.now = clock
     if before is not None:
         before(service)

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from gateway.config import Source
+from gateway.errors import BadField, NotFound
 from gateway.model import Millis
 from gateway.telemetry import logger
 from gateway.web.house import House
@@ -88,9 +89,15 @@ def house_of(request: Request) -> House:
 
 
 def admins_house(request: Request) -> House:
-    """The house, for an administrator. Raises Refused (401) for anybody else."""
+    """The house, for an administrator. Raises Refused (401) for anybody else; NotFound or Refused (422) for a NUL:
+    nothing is called so, and PostgreSQL takes none to look for."""
     house = house_of(request)
     require_admin(house, request.scope)
+    if "\x00" in request.scope["path"]:
+        raise NotFound("There is no such thing.")
+    for name, value in request.query_params.multi_items():
+        if "\x00" in value:
+            raise Refused(422, f"{name} holds a NUL.", "bad_field", errors=[BadField(name, "holds a NUL")])
     return house
 
 

@@ -137,7 +137,7 @@ def cursor(request: Request) -> str | None:
         key = base64.urlsafe_b64decode(text.encode("ascii") + b"==").decode()
     except (binascii.Error, ValueError):
         raise bad("cursor", "is none that this list gave") from None
-    if not key or base64.urlsafe_b64encode(key.encode()).decode().rstrip("=") != text:
+    if not key or "\x00" in key or base64.urlsafe_b64encode(key.encode()).decode().rstrip("=") != text:
         raise bad("cursor", "is none that this list gave")
     return key
 
