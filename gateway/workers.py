@@ -32,7 +32,7 @@ BATCH_UNDER_PRESSURE = 24
 REST_UNDER_PRESSURE = 8.0
 """While senders queue, deciding rests this many times as long as it worked: accepting goes first."""
 LONGEST_REST = 1.0
-LOOK_SECONDS = 0.02
+LOOK_SECONDS = 0.01
 RENEW_SECONDS = 5.0
 """A sixth of the lease: several may fail before it ends."""
 RUNG_AT_ONCE = 100
@@ -87,9 +87,9 @@ async def process(
     pipeline: Pipeline, pressed: Callable[[], bool], wake: Callable[[frozenset[str]], None], beat: Callable[[], None]
 ) -> None:
     """Decide whatever waits. `pressed`: senders are queueing, so take little and rest; never nothing."""
+    hurried = False
     while True:
         beat()
-        hurried = pressed()
         started = time.monotonic()
         pipeline.arrived.clear()
         try:
@@ -99,17 +99,21 @@ async def process(
             await asyncio.sleep(1)
             continue
         wake(done.channels)
-        if hurried and done.events:
-            await _rest((time.monotonic() - started) * REST_UNDER_PRESSURE, pressed)
+        hurried = await _rest((time.monotonic() - started) * REST_UNDER_PRESSURE, pressed)
         if not done.left:
             await _event(pipeline.arrived, pipeline.store.tick)
 
 
-async def _rest(seconds: float, pressed: Callable[[], bool]) -> None:
-    """Let the senders go first, for as long as they queue."""
+async def _rest(seconds: float, pressed: Callable[[], bool]) -> bool:
+    """Let the senders go first, for as long as they queue: whether they did so to the end. Those that only waited for
+    us are gone at once."""
     until = time.monotonic() + min(seconds, LONGEST_REST)
-    while pressed() and time.monotonic() < until:  # noqa: ASYNC110  # nothing says that nobody queues any more
-        await asyncio.sleep(min(max(until - time.monotonic(), 0), LOOK_SECONDS))
+    while pressed():
+        left = until - time.monotonic()
+        if left <= 0:
+            return True
+        await asyncio.sleep(min(left, LOOK_SECONDS))
+    return False
 
 
 async def ring(

@@ -41,8 +41,8 @@ LASTS_SECONDS = 0.02
 """After so long a power cut takes nothing of what was committed; a message that was sent less long ago may then be
 sent again."""
 PRESSED_BY = 6
-PRESSED_SECONDS = 0.5
-"""So many events in one commit, so short a time ago: then senders are taken to be queueing."""
+PRESSED_SECONDS = 0.01
+"""So many events wait, or were in one commit so short a time ago: then senders are taken to be queueing."""
 
 Entry = tuple[Event, str | None, Millis]
 Accepting = Callable[[Connection, Sequence[Entry]], Awaitable[list[Accepted]]]
@@ -136,7 +136,7 @@ class Writer:
     @property
     def pressed(self) -> bool:
         """Whether senders queue."""
-        return time.monotonic() - self._pressed_at < PRESSED_SECONDS
+        return len(self._entries) >= PRESSED_BY or time.monotonic() - self._pressed_at < PRESSED_SECONDS
 
     async def accept(self, entry: Entry) -> Accepted:
         if len(self._entries) >= MOST_WAITING:
