@@ -40,10 +40,8 @@ class Alerts:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             accepted = await self._receive(scope, receive)
-        except Exception as error:
-            await (await refusal(Request(scope), error))(scope, receive, send)
-            if not isinstance(error, Refused | TocsinError):
-                raise  # a fault of ours: the server learns of it as well
+        except (Refused, TocsinError) as refused:
+            await (await refusal(Request(scope), refused))(scope, receive, send)
             return
         await say(send, 202, _answered({"events": [answer.event for answer in accepted]}).encode())
 

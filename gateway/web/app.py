@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.errors import TocsinError
 from gateway.web import acts, api, health, oncall, silences
@@ -27,15 +28,25 @@ class Face:
         self.rest = _rest(house, doorman, self.webhooks, self.alerts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            path = scope["path"]
-            if path.startswith("/webhooks/"):
-                await self.webhooks(scope, receive, send)
-                return
-            if path == "/api/v1/alerts" and scope["method"] == "POST":
-                await self.alerts(scope, receive, send)
-                return
-        await self.rest(scope, receive, send)
+        room = self._short_cut(scope)
+        if room is None:
+            await self.rest(scope, receive, send)
+            return
+        try:
+            await room(scope, receive, send)
+        except Exception as fault:
+            # A fault of ours is a problem in JSON here too, as Starlette has it; the server learns of it as well.
+            await (await answer(Request(scope), fault))(scope, receive, send)
+            raise
+
+    def _short_cut(self, scope: Scope) -> ASGIApp | None:
+        if scope["type"] != "http":
+            return None
+        if scope["path"].startswith("/webhooks/"):
+            return self.webhooks
+        if scope["path"] == "/api/v1/alerts" and scope["method"] == "POST":
+            return self.alerts
+        return None
 
 
 def _rest(house: House, doorman: Doorman, webhooks: Webhooks, alerts: Alerts) -> Starlette:

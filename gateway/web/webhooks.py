@@ -10,7 +10,6 @@ import hashlib
 import math
 from collections.abc import Mapping
 
-from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from gateway.config import Source
@@ -22,7 +21,6 @@ from gateway.telemetry import CREDENTIALS, DUPLICATES, RECEIVED
 from gateway.web import auth, intake
 from gateway.web.house import House
 from gateway.web.problems import REFUSALS, Refused, as_refused, problem
-from gateway.web.problems import answer as refusal
 
 LONGEST_KEY = 255
 _HANDSHAKE = b'{"event": null, "handshake": true}'
@@ -87,10 +85,6 @@ class Webhooks:
             )
             await problem(refused)(scope, receive, send)
             return
-        except Exception as fault:
-            # A fault of ours is a problem in JSON here too; the server learns of it as well.
-            await (await refusal(Request(scope), fault))(scope, receive, send)
-            raise
         if answer is None:
             await say(send, 200, _HANDSHAKE)
             return
