@@ -61,10 +61,10 @@ async def test_one_line_says_what_went_and_none_that_nothing_did(
     store: Safe, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await sweeper(store).sweep()
-    assert "old things deleted" not in capsys.readouterr().out
+    assert "old things deleted" not in "".join(capsys.readouterr())
     await keep(store, past())
     await sweeper(store).sweep()
-    told = capsys.readouterr().out
+    told = "".join(capsys.readouterr())
     assert told.count("old things deleted") == 1
     assert "incidents=1" in told
 
@@ -99,7 +99,7 @@ async def test_a_store_that_cannot_be_written_is_tried_again_later(
     finally:
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
-    assert "sweep postponed" in capsys.readouterr().out
+    assert "sweep postponed" in "".join(capsys.readouterr())
     assert await rows(store, "incidents") == 0
 
 

@@ -397,7 +397,7 @@ async def test_who_never_reads_our_answers_does_not_keep_his_place(house: Runnin
                 return not protocol._living
 
             await asyncio.sleep(PATIENCE)
-            await until(gone)
+            await until(gone, 30)
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
 
