@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import structlog
+from structlog.testing import CapturingLogger
 
 from gateway import sweeping
 from gateway.errors import StoreUnavailable
@@ -57,16 +59,21 @@ async def test_a_sweep_takes_everything_that_is_old_and_counts_it(store: Safe) -
     assert await sweeper(store).sweep() == {}
 
 
-async def test_one_line_says_what_went_and_none_that_nothing_did(
-    store: Safe, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> CapturingLogger:
+    """What is logged, however the tests before have set the log up."""
+    heard = CapturingLogger()
+    whole = structlog.make_filtering_bound_logger(0)
+    monkeypatch.setattr(sweeping, "log", structlog.wrap_logger(heard, processors=[], wrapper_class=whole))
+    return heard
+
+
+async def test_one_line_says_what_went_and_none_that_nothing_did(store: Safe, lines: CapturingLogger) -> None:
     await sweeper(store).sweep()
-    assert "old things deleted" not in "".join(capsys.readouterr())
+    assert not lines.calls
     await keep(store, past())
     await sweeper(store).sweep()
-    told = "".join(capsys.readouterr())
-    assert told.count("old things deleted") == 1
-    assert "incidents=1" in told
+    assert [(line.kwargs["event"], line.kwargs["incidents"]) for line in lines.calls] == [("old things deleted", 1)]
 
 
 async def test_an_incident_with_very_many_changes_goes_in_several_bites(store: Safe) -> None:
@@ -79,7 +86,7 @@ async def test_an_incident_with_very_many_changes_goes_in_several_bites(store: S
 
 
 async def test_a_store_that_cannot_be_written_is_tried_again_later(
-    store: Safe, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    store: Safe, monkeypatch: pytest.MonkeyPatch, lines: CapturingLogger
 ) -> None:
     monkeypatch.setattr(sweeping, "BETWEEN_SWEEPS_SECONDS", 0.05)
     await keep(store, past())
@@ -99,7 +106,7 @@ async def test_a_store_that_cannot_be_written_is_tried_again_later(
     finally:
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
-    assert "sweep postponed" in "".join(capsys.readouterr())
+    assert "sweep postponed" in [line.kwargs["event"] for line in lines.calls]
     assert await rows(store, "incidents") == 0
 
 
