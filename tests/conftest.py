@@ -1,10 +1,32 @@
+import sys
 from collections.abc import Iterator
 
 import pytest
+import structlog
+from structlog._config import BoundLoggerLazyProxy
 
 from tests import postgres
 
 pytest.register_assert_rewrite("tests.channels.suite")
+
+
+@pytest.fixture(autouse=True)
+def the_log_as_it_was() -> Iterator[None]:
+    """A test that sets the log up leaves it as it found it: loggers that have spoken meanwhile keep what they were
+    bound to, and the next test would wait for lines that go elsewhere."""
+    before = structlog.get_config()
+    yield
+    if structlog.get_config() == before:
+        return
+    structlog.configure(**before)
+    for name, module in list(sys.modules.items()):
+        if name.startswith(("gateway", "adapters")):
+            _own(module).pop("bind", None)  # put there by caching
+
+
+def _own(module: object) -> dict[str, object]:
+    log = getattr(module, "log", None)
+    return vars(log) if isinstance(log, BoundLoggerLazyProxy) else {}
 
 
 @pytest.fixture(scope="session")

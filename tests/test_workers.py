@@ -210,7 +210,7 @@ class TestTroubles:
             for _ in range(20):
                 house.clock.push(MINUTE)
                 lane.wake()
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.025)
         await house.decide()
         struggling = await house.incident("channel:team", GATEWAY)
         assert (struggling.severity, struggling.count) == (Severity.WARNING, 1)
