@@ -40,6 +40,8 @@ RECONNECT_SECONDS = 0.2
 LASTS_SECONDS = 0.02
 """After so long a power cut takes nothing of what was committed; a message that was sent less long ago may then be
 sent again."""
+FAILED_SECONDS = 1.0
+"""A disk that has just failed is asked for no more than that it is there, and so often: a full one fills no log."""
 PRESSED_BY = 6
 PRESSED_SECONDS = 0.01
 """So many events wait, or were in one commit so short a time ago: then senders are taken to be queueing."""
@@ -317,6 +319,8 @@ class Writer:
 
     async def _abandon(self, line: Line, error: Exception, futures: list[asyncio.Future[Any]]) -> None:
         await self._roll_back(line)
+        if line.loose is not None:
+            line.loose = time.monotonic() + FAILED_SECONDS
         for future in futures:
             if not future.done():
                 future.set_exception(unavailable(error))

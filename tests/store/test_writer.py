@@ -346,6 +346,19 @@ class TestWhatLasts:
         assert synced(told) == ["FULL"]
         assert store.writer.idle
 
+    async def test_a_disk_that_fails_is_not_asked_again_and_again(
+        self, store: Safe, told: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(writer, "FAILED_SECONDS", 0.2)
+        await store.write(add, lasting=False)
+        with closing(sqlite3.connect(store.engine.path)) as other, other:
+            other.execute("ALTER TABLE beats RENAME TO gone")
+        await asyncio.sleep(10 * writer.LASTS_SECONDS)
+        assert 1 <= synced(told).count("FULL") <= 2
+        with closing(sqlite3.connect(store.engine.path)) as other, other:
+            other.execute("ALTER TABLE gone RENAME TO beats")
+        await until(lambda: store.writer.idle)
+
     async def test_a_webhook_is_two_hops(self, store: Safe) -> None:
         await store.write(lambda ledger: ledger.beat())
         connection = store.writer._lines[0].connection
