@@ -242,9 +242,11 @@ class Growth:
         return text
 
     def _drained(self) -> None:
-        """Until all that came has been decided; the gauge is as of the last five seconds."""
+        """Until all that came has been decided and told, so that nothing of it is left to the next start; the gauges
+        are as of the last five seconds."""
+        waiting = re.compile(r"^tocsin_(?:inbox|outbox)_waiting(?:\{[^}]*\})? (?!0\.0$)", re.MULTILINE)
         time.sleep(6)
-        while not re.search(r"^tocsin_inbox_waiting 0.0$", self._text("/metrics"), re.MULTILINE):
+        while waiting.search(self._text("/metrics")):
             time.sleep(1)
 
 

@@ -93,11 +93,9 @@ class Moving:
 
 
 async def reconsider(ledger: Ledger, moving: Moving, after: str, most: int) -> str:
-    """Hold the next living incidents against rules that have changed: whom they inhibit, when they expire. The last
-    one's id, '' where there are no more."""
+    """Hold the next living incidents against rules that have changed: whom they inhibit, when they expire. Until its
+    turn comes, each stands as the rules of before have it. The last one's id, '' where there are no more."""
     routing = moving.rules.routing
-    if not after:
-        await ledger.quiet.unmark_all()
     incidents = await ledger.incidents.living_after(after, most)
     deciding = Deciding(moving.rules, Known(), moving.now, moving.new_id)
     for incident in incidents:
@@ -107,7 +105,7 @@ async def reconsider(ledger: Ledger, moving: Moving, after: str, most: int) -> s
         for incident in incidents
         for mark in silencing.marks(Seen(incident, routing.calendars, moving.now), routing.inhibit)
     }
-    await ledger.quiet.mark(pairs, ())
+    await ledger.quiet.mark(pairs, {incident.id for incident in incidents})
     await ledger.timers.set(list(deciding.outcome.timers.values()))
     if len(incidents) == most:
         return incidents[-1].id

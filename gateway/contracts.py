@@ -433,8 +433,6 @@ class Quiet(Protocol):
 
     async def drop_override(self, id_: str) -> bool: ...
 
-    async def unmark_all(self) -> None: ...
-
     async def key(self, name: str) -> bytes:
         """32 random bytes of this database's own under a name: made at the first asking, and the same ever after."""
 

@@ -10,6 +10,7 @@ from typing import Any
 from gateway.config import ChannelEntry, Configuration
 from gateway.contracts import Announcer, Channel, Listener
 from gateway.explaining import surroundings_of, voice_of
+from gateway.lane import Lane, wake_lanes
 from gateway.model import Json, Receipt, Ref, Sent
 from gateway.pipeline import Pipeline
 from gateway.rules import wording
@@ -17,7 +18,7 @@ from gateway.rules.deciding import Rules
 from gateway.rules.retry import RetryPolicy
 from gateway.settling import Outlet
 from gateway.telemetry import logger
-from gateway.workers import Crew, Lane, wake_lanes
+from gateway.workers import Crew
 
 log = logger()
 

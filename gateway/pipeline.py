@@ -57,7 +57,7 @@ SENDER_ID_KEPT: Millis = 7 * 86_400_000
 SAME_BODY_KEPT: Millis = 86_400_000
 VERBS: tuple[links.LinkVerb, ...] = ("acknowledge", "resolve", "silence")
 LINK_LASTS: Millis = 3 * 86_400_000
-CONSIDERED_AT_ONCE = 500
+CONSIDERED_AT_ONCE = 200
 _RECEIPTS = (Sent, Retry, Rejected, Unknown)
 
 
@@ -208,16 +208,15 @@ class Pipeline:
             self.arrived.set()  # one may have raised an alert of the gateway's own
         return rung
 
-    async def reconsider(self) -> None:
-        """Hold what lives against rules that have changed. Raises StoreUnavailable."""
-        after = ""
-        while True:
-            after = await self.store.write(
-                lambda ledger, after=after: reconsider(ledger, self._moving(), after, CONSIDERED_AT_ONCE)  # type: ignore[misc]
-            )
-            if not after:
-                break
-        self.rings.set()
+    async def reconsider(self, after: str) -> str:
+        """Hold some of what lives against rules that have changed, in the order of ids; `after` is the last one's of
+        before, '' at the beginning. The last one's now, '' at the end. Raises StoreUnavailable."""
+        last = await self.store.write(
+            lambda ledger: reconsider(ledger, self._moving(), after, CONSIDERED_AT_ONCE), lasting=False
+        )
+        if not last:
+            self.rings.set()
+        return last
 
     async def shift(self, by: Millis) -> None:
         """The clock is about to be put forward by so much: what waits for a span of time moves with it."""

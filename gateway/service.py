@@ -191,7 +191,13 @@ class Service:
         )
 
     async def _ring(self) -> None:
-        await workers.ring(self.pipeline, self._changed, self._wake, lambda: self._crew.beat("timers"))
+        await workers.ring(
+            self.pipeline,
+            self._changed,
+            lambda: self.store.writer.pressed,
+            self._wake,
+            lambda: self._crew.beat("timers"),
+        )
 
     async def _follow_clock(self) -> None:
         await workers.follow_clock(self.pipeline, self._clock, lambda: self._crew.beat("clock"))

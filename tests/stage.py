@@ -295,6 +295,13 @@ class House:
         await asyncio.to_thread(act)
 
 
+async def reconsider_all(pipeline: Pipeline) -> None:
+    """Hold all that lives against the rules there are now."""
+    after = await pipeline.reconsider("")
+    while after:
+        after = await pipeline.reconsider(after)
+
+
 def routing(*routes: Mapping[str, Any], default: Sequence[str] = ()) -> Routing:
     return Routing(tuple(RouteSettings.model_validate(route) for route in routes), tuple(default), configuration="abc")
 

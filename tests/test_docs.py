@@ -25,7 +25,7 @@ from pydantic import BaseModel
 
 import gateway
 from adapters import _signing
-from gateway import batch, config, contracts, model, pipeline, plugins, settling, telemetry, workers
+from gateway import batch, config, contracts, lane, model, pipeline, plugins, settling, telemetry, workers
 from gateway.channels import _notion_fields
 from gateway.cli import main
 from gateway.contracts import Channel, ChannelSettings, SourceSettings, Surroundings, Templates
@@ -388,7 +388,9 @@ def test_every_file_named_as_the_place_of_a_promise_is_there() -> None:
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
-@pytest.mark.parametrize("module", [model, contracts, pipeline, batch, settling, workers], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "module", [model, contracts, pipeline, batch, settling, workers, lane], ids=lambda m: m.__name__
+)
 def test_every_noun_of_the_code_stands_in_the_glossary(module: ModuleType) -> None:
     own = {name for name, thing in vars(module).items() if getattr(thing, "__module__", "") == module.__name__}
     nouns = {name for name in own if name[0].isupper() and len(name) > 1}  # not the type variable T

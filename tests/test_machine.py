@@ -22,7 +22,7 @@ from gateway.clock import new_id
 from gateway.errors import Conflict, NotFound
 from gateway.model import Act, Incident, Rejected, Retry, Severity, Silence, Unknown
 from gateway.pipeline import Pipeline
-from tests.stage import HOUR, MINUTE, House, Team, routing, running_store
+from tests.stage import HOUR, MINUTE, House, Team, reconsider_all, routing, running_store
 
 RUNS = int(os.environ.get("TOCSIN_TEST_RUNS", "500"))
 SHARED_MEMORY = Path("/dev/shm")
@@ -99,7 +99,7 @@ class Machine:
             self.house.store, before.adapters, before.rules, self.house.clock, new_id, lambda: 0.5
         )
         await self.house.store.write(lambda ledger: ledger.outbox.release_all())
-        await self.house.pipeline.reconsider()
+        await reconsider_all(self.house.pipeline)
 
     async def rest(self) -> None:
         """Vendors are well again, and time passes until nothing is due that changes anything."""

@@ -11,7 +11,7 @@ import pytest
 from gateway.errors import Conflict
 from gateway.fields import Rate
 from gateway.model import GATEWAY, Retry, Severity, Silence
-from tests.stage import HOUR, MINUTE, House, Team, stage
+from tests.stage import HOUR, MINUTE, House, Team, reconsider_all, stage
 
 CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
 SECOND = 1_000
@@ -372,7 +372,7 @@ async def test_a_mute_that_is_taken_out_of_the_file_ends_at_once(tmp_path: Path)
         await house.passes(31 * MINUTE)
         await house.alert()
         house.order(mutes=[])
-        await house.pipeline.reconsider()
+        await reconsider_all(house.pipeline)
         await house.passes(SECOND)
         assert occasions(house) == ["opened"]
 
@@ -395,6 +395,23 @@ async def test_a_site_that_is_down_mutes_its_own_errors_and_no_others(tmp_path: 
         await resolve(house, "down", kind="uptime", service="shop")
         await house.passes(SECOND)
         assert house.said("team")[3:] == [("resolved", "down"), ("opened", "e1")]
+
+
+async def test_while_rules_change_what_is_not_looked_at_yet_still_mutes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.pipeline.CONSIDERED_AT_ONCE", 1)
+    async with stage(tmp_path, route()) as house:
+        house.order(inhibit=DOWN)
+        await house.alert("other", kind="disk")
+        await house.alert("down", kind="uptime", service="shop")
+        after = await house.pipeline.reconsider("")
+        assert after == (await house.incident("other")).id  # a start with the same rules, in its midst
+        await house.alert("error", kind="error", service="shop")
+        assert (await house.incident("error")).muted_by == "inhibited: down"
+        assert await house.pipeline.reconsider(after) == (await house.incident("down")).id
+        await house.alert("error 2", kind="error", service="shop")
+        assert (await house.incident("error 2")).muted_by == "inhibited: down"
 
 
 async def test_two_that_would_inhibit_each_other_hide_neither(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway import lanes, workers
+from gateway import lane, lanes
 from gateway.clock import now_ms
+from gateway.lane import Lane
 from gateway.lanes import CLOSE_SECONDS, DRAIN_SECONDS
 from gateway.pipeline import LEASE
-from gateway.workers import Lane
 from tests.fakes.receiver import Receiver
 from tests.house import Running, running
 from tests.process import Gateway
@@ -115,7 +115,7 @@ async def test_no_sweep_ends_a_lease_but_one_that_a_clock_put_back_has_stretched
 
 async def test_what_takes_longer_than_a_lease_is_held_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else another gateway on the same database would send it as well."""
-    monkeypatch.setattr(workers, "RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(lane, "RENEW_SECONDS", 0.1)
     reached, go = asyncio.Event(), asyncio.Event()
 
     async def slow(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -17,11 +17,13 @@ from gateway.clock import now_ms
 from gateway.contracts import Ledger
 from gateway.errors import StoreUnavailable
 from gateway.fields import Rate
+from gateway.lane import Lane, wake_lanes
 from gateway.model import GATEWAY, Alert, Message, Receipt, Ref, Rejected, Retry, Sent, Severity
 from gateway.pipeline import Turn
+from gateway.ringing import Rung
 from gateway.settling import Outlet, Said
 from gateway.telemetry import REGISTRY
-from gateway.workers import Crew, Lane
+from gateway.workers import Crew
 from tests.stage import HOUR, MINUTE, YEAR, House, Team, stage, until
 
 ALL = {"name": "all", "to": ["team"]}
@@ -269,7 +271,7 @@ class TestGathering:
     async def test_what_is_said_together_is_written_down_together(
         self, house: House, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(workers, "GATHER_SECONDS", 1)  # a crowded machine may take longer than 5 ms
+        monkeypatch.setattr("gateway.lane.GATHER_SECONDS", 1)  # a crowded machine may take longer than 5 ms
         held, house.teams["team"].width = Held(), 8
         house.teams["team"].answers.extend([held] * 8)
         await alerts(house, 8)
@@ -298,6 +300,10 @@ class TestGathering:
             await until(lambda: said(house))
             assert hang.now == 1
             hang.go.set()
+
+
+def ignore(_channels: frozenset[str]) -> None:
+    """Nobody is woken."""
 
 
 class Broken:
@@ -570,7 +576,66 @@ class TestProcessing:
             assert (await house.event(accepted.event)).state == "waiting"
             await until(lambda: nothing_waits(house))
 
+    @pytest.mark.parametrize("pressed", [False, True])
+    async def test_changed_rules_are_held_against_what_lives_little_by_little(
+        self, house: House, monkeypatch: pytest.MonkeyPatch, pressed: bool
+    ) -> None:
+        """Timers ring in between, and senders that queue go first."""
+        monkeypatch.setattr("gateway.pipeline.CONSIDERED_AT_ONCE", 2)
+        await alerts(house, 9)
+        told: list[str] = []
+        reconsider, ring = house.pipeline.reconsider, house.pipeline.ring
+
+        async def slowly(after: str) -> str:
+            told.append("considered")
+            await asyncio.sleep(0.01)
+            return await reconsider(after)
+
+        async def rung(most: int) -> Rung:
+            told.append("rung")
+            return await ring(most)
+
+        monkeypatch.setattr(house.pipeline, "reconsider", slowly)
+        monkeypatch.setattr(house.pipeline, "ring", rung)
+        changed, crew = asyncio.Event(), Crew()
+        changed.set()
+        started = time.monotonic()
+        crew.start("timers", lambda: workers.ring(house.pipeline, changed, lambda: pressed, ignore, lambda: None))
+        try:
+            await until(lambda: told.count("considered") == 5)
+        finally:
+            await crew.stop("timers")
+        assert all(told[place + 1] == "rung" for place, what in enumerate(told[:-1]) if what == "considered")
+        assert time.monotonic() - started > 0.01 * 4 * ((workers.REST_UNDER_PRESSURE if pressed else 1) + 1)
+        assert not changed.is_set()
+
+    async def test_rules_that_change_again_are_held_against_all_that_lives_again(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("gateway.pipeline.CONSIDERED_AT_ONCE", 2)
+        await alerts(house, 5)
+        told: list[str] = []
+        reconsider = house.pipeline.reconsider
+        changed, crew = asyncio.Event(), Crew()
+        changed.set()
+
+        async def heard(after: str) -> str:
+            told.append(after)
+            if len(told) == 2:
+                changed.set()
+            if len(told) == 4:
+                raise StoreUnavailable("locked")
+            return await reconsider(after)
+
+        monkeypatch.setattr(house.pipeline, "reconsider", heard)
+        crew.start("timers", lambda: workers.ring(house.pipeline, changed, lambda: False, ignore, lambda: None))
+        try:
+            await until(lambda: len(told) == 7)
+        finally:
+            await crew.stop("timers")
+        assert [after == "" for after in told] == [True, False, True, False, True, False, False]
+
     async def test_waking_a_lane_that_is_gone_harms_nobody(self, house: House) -> None:
         lane = Lane(house.pipeline, house.outlets["team"])
-        workers.wake_lanes({"team": lane}, frozenset({"team", "gone"}))
+        wake_lanes({"team": lane}, frozenset({"team", "gone"}))
         assert lane._wake.is_set()

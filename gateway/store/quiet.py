@@ -31,7 +31,6 @@ _ADD_OVERRIDE = Prepared(sa.insert(overrides))
 _DROP_OVERRIDE = Prepared(sa.delete(overrides).where(overrides.c.id == sa.bindparam("override")))
 _MARK = Prepared(insert(marks).on_conflict_do_nothing())
 _UNMARK = Prepared(sa.delete(marks).where(among(marks.c.incident_id, "ids")))
-_UNMARK_ALL = Prepared(sa.delete(marks))
 _MARKED = Prepared(sa.select(marks).where(among(marks.c.mark, "marks")))
 _OF = Prepared(sa.select(marks).where(among(marks.c.incident_id, "ids")))
 _ADD_KEY = Prepared(insert(keys).on_conflict_do_nothing())
@@ -74,9 +73,6 @@ class Quiet:
             await self._connection.put(_UNMARK, [{"ids": listed(unmarked)}])
         if marked:
             await self._connection.put(_MARK, [{"mark": mark, "incident_id": id_} for mark, id_ in marked])
-
-    async def unmark_all(self) -> None:
-        await self._connection.run(_UNMARK_ALL)
 
     async def marked(self, named: Collection[str]) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}

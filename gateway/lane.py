@@ -1,0 +1,230 @@
+"""One channel's way out: settle what was said, claim what is due, send it, each lane at its own pace."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from gateway.errors import StoreUnavailable
+from gateway.model import Millis, Sent
+from gateway.pipeline import Condition, Pipeline, Turn
+from gateway.rules import retry
+from gateway.rules.pace import Pacer
+from gateway.settling import Claim, Outlet, Said
+from gateway.telemetry import logger
+from gateway.workers import TICK_SECONDS, waited
+
+log = logger()
+
+RENEW_SECONDS = 5.0
+"""A sixth of the lease: several may fail before it ends."""
+GATHER_SECONDS = 0.005
+"""What was said waits so long for what is being said: one transaction writes down all of it."""
+STRUGGLES_AFTER: Millis = 15 * 60_000
+
+
+class Lane:
+    """One channel's way out: its own pace, its own width, its own troubles. It delays no other."""
+
+    def __init__(self, pipeline: Pipeline, outlet: Outlet) -> None:
+        self.outlet = outlet
+        self._pipeline = pipeline
+        self._paced = bool(outlet.paces)
+        self._pacer = Pacer(outlet.paces)
+        self._renewed_at = 0.0
+        self._health = retry.Lane()
+        self._failing_since: Millis | None = None
+        self._recovered = False
+        self._wake = asyncio.Event()
+        self._quiet = asyncio.Event()
+        self._sending: dict[asyncio.Task[Said], Claim] = {}
+        self._said: list[Said] = []
+        self._turning: tuple[asyncio.Future[Turn], list[Said]] | None = None
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    async def serve(self, beat: Callable[[], None]) -> None:
+        await self._resume()
+        while True:
+            beat()
+            if self._said and self._sending and not self._paced:
+                self._quiet.clear()
+                await waited(self._quiet, GATHER_SECONDS)
+            self._wake.clear()
+            try:
+                wait = await self._once()
+            except StoreUnavailable as error:
+                log.warning("lane postponed", channel=self.outlet.name, reason=str(error))
+                wait = 1.0
+                self._wake.clear()
+            if wait > 0:
+                await waited(self._wake, min(wait, self._pipeline.store.tick))
+
+    async def drain(self, seconds: float) -> None:
+        """Take nothing new, let what is being sent end, write down what was said, give the rest back."""
+        under_way: set[asyncio.Future[Any]] = {*self._sending, *(() if self._turning is None else self._turning[:1])}
+        if under_way:
+            await asyncio.wait(under_way, timeout=seconds)
+        unfinished = [claim.delivery.id for task, claim in self._sending.items() if not task.done()]
+        unfinished += [claim.delivery.id for claim in await self._cut_short()]
+        for task in self._sending:
+            task.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
+        said, self._said = self._said, []
+        with suppress(StoreUnavailable):
+            if said:
+                await self._pipeline.turn(self.outlet, said, 0)
+            if unfinished:
+                await self._pipeline.store.write(lambda ledger: ledger.outbox.release(unfinished))
+
+    async def _once(self) -> float:
+        """One turn: settle, claim, start sending. How many seconds to wait if nothing wakes us."""
+        now = self._pipeline.now()
+        most, wait = self._room(now)
+        said, self._said = self._said, []
+        held = self._held()
+        if not most and not said and not held:
+            return wait
+        recovered, self._recovered = self._recovered, False
+        turning = asyncio.ensure_future(
+            self._pipeline.turn(
+                self.outlet,
+                said,
+                most,
+                Condition(
+                    recovered=recovered,
+                    struggling=self._struggling(said, now),
+                    ringing=len(self._sending),
+                    asked_until=self._health.asked_until,
+                    held=held,
+                ),
+            )
+        )
+        self._turning = turning, said
+        try:
+            turn = await asyncio.shield(turning)
+        except asyncio.CancelledError:
+            raise  # we are stopped in its midst: `drain` looks what came of it
+        except BaseException:
+            self._turning = None
+            self._said, self._recovered = said + self._said, recovered or self._recovered
+            raise
+        self._turning = None
+        self._say(turn.claims)
+        if len(turn.claims) == most and most:
+            return 0.0
+        if turn.claims:
+            return 1.0
+        return wait if turn.next_due is None else max((turn.next_due - self._pipeline.now()) / 1000, 0.01)
+
+    def _say(self, claims: Sequence[Claim]) -> None:
+        known = {held.delivery.id for held in self._sending.values()} | {one.claim.delivery.id for one in self._said}
+        for claim in claims:
+            if claim.delivery.id in known:
+                self._renew(claim)
+                continue
+            if self._paced:
+                self._pacer.spent(self._pipeline.now())
+            task = asyncio.create_task(self._pipeline.say(self.outlet, claim), name=f"send:{claim.delivery.id}")
+            self._sending[task] = claim
+            task.add_done_callback(self._finished)
+
+    async def _resume(self) -> None:
+        """A turn in whose midst this lane fell goes on to its end: what it claimed is said, and what it could not
+        write down is written by the next one."""
+        if self._turning is None:
+            return
+        turning, said = self._turning
+        await asyncio.wait({turning})
+        self._turning = None
+        if turning.cancelled() or turning.exception() is not None:
+            self._said = said + self._said
+        else:
+            self._say(turning.result().claims)
+
+    def _held(self) -> tuple[Claim, ...]:
+        """What is being sent, when it is time to hold it for longer."""
+        now = time.monotonic()
+        if not self._sending:
+            self._renewed_at = now
+        if now - self._renewed_at < RENEW_SECONDS:
+            return ()
+        self._renewed_at = now
+        return tuple(self._sending.values())
+
+    def _renew(self, claim: Claim) -> None:
+        """A clock that jumped has ended the lease of what is being sent still, or was just said: it is not sent
+        twice, and the newer token settles it."""
+        for task, held in self._sending.items():
+            if held.delivery.id == claim.delivery.id:
+                self._sending[task] = _with_token_of(claim, held)
+        for place, one in enumerate(self._said):
+            if one.claim.delivery.id == claim.delivery.id:
+                self._said[place] = replace(one, claim=_with_token_of(claim, one.claim))
+
+    async def _cut_short(self) -> tuple[Claim, ...]:
+        """What a turn that we were stopped in has claimed all the same: nobody will send it."""
+        if self._turning is None:
+            return ()
+        turning, said = self._turning
+        self._turning = None
+        turning.cancel()  # where the disk hangs
+        (turn,) = await asyncio.gather(turning, return_exceptions=True)
+        if isinstance(turn, Turn):
+            return turn.claims
+        self._said = said + self._said
+        return ()
+
+    def _room(self, now: Millis) -> tuple[int, float]:
+        """How many may start now; if none, how many seconds until that may change."""
+        rest = retry.resting(self._health, now)
+        if rest:
+            return 0, rest / 1000
+        paced = self._pacer.wait(now)
+        if paced:
+            return 0, paced / 1000
+        width = 1 if self._health.failures >= 3 else self.outlet.channel.width
+        free = max(width - len(self._sending), 0)
+        return (min(free, 1) if self._paced else free), TICK_SECONDS
+
+    def _finished(self, task: asyncio.Task[Said]) -> None:
+        claim = self._sending.pop(task)
+        if not self._sending:
+            self._quiet.set()
+        if task.cancelled():
+            return
+        said = task.result()
+        if said.claim is not claim:
+            said = replace(said, claim=claim)  # it was claimed anew meanwhile
+        self._said.append(said)
+        now = said.ended_at
+        before, self._health = self._health, retry.after(self._health, said.receipt, now, self._pipeline.dice())
+        self._recovered = self._recovered or retry.recovered(before, self._health)
+        if self._health.failures == 0:
+            self._failing_since = None
+        elif self._failing_since is None:
+            self._failing_since = now
+        self._wake.set()
+
+    def _struggling(self, said: Sequence[Said], now: Millis) -> str:
+        """Why nothing has got through for a quarter of an hour; '' where something has."""
+        if self._failing_since is None or now - self._failing_since < STRUGGLES_AFTER:
+            return ""
+        reasons = [one.receipt.reason for one in said if not isinstance(one.receipt, Sent)]
+        return reasons[-1] if reasons else ""
+
+
+def _with_token_of(newer: Claim, held: Claim) -> Claim:
+    return replace(held, delivery=replace(held.delivery, token=newer.delivery.token))
+
+
+def wake_lanes(lanes: Mapping[str, Lane], channels: frozenset[str]) -> None:
+    for channel in channels:
+        lane = lanes.get(channel)
+        if lane is not None:
+            lane.wake()
