@@ -12,7 +12,7 @@ from typing import Any
 from gateway import workers
 from gateway.channels import webhook
 from gateway.cli import main
-from gateway.store.engines import sqlite
+from gateway.store.engines import sqlite_file
 
 Work = Callable[[], Awaitable[None]]
 
@@ -72,7 +72,7 @@ def silent() -> None:
 
 def hasty() -> None:
     """SQLite as it is often run: commits that do not wait for the disk."""
-    sqlite.FULL = sqlite.NORMAL  # type: ignore[misc]
+    sqlite_file.FULL = sqlite_file.NORMAL  # type: ignore[misc]
 
 
 HOOKS = {"poison": poison, "tasks": tasks, "silent": silent, "hasty": hasty}

@@ -30,7 +30,6 @@ AT_START_OR_RELOAD = {
     "outbox._ORPHANS",
     "outbox._SHIFT",
     "timers._SHIFT",
-    "quiet._UNMARK_ALL",
 }
 
 

@@ -15,7 +15,7 @@ from gateway.errors import StoreUnavailable
 from gateway.model import Event
 from gateway.store import inbox, writer
 from gateway.store.driver import SQLITE, Connection, Rows
-from gateway.store.engines.sqlite import Answer, File, Said
+from gateway.store.engines.sqlite_file import Answer, File, Said
 from gateway.store.safe import Safe
 from tests.stage import running_store, until
 from tests.store.things import an_event

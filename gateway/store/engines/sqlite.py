@@ -6,19 +6,18 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO
 from urllib.parse import quote
 
-import aiosqlite
 import sqlalchemy as sa
 
 from gateway.errors import TocsinError
-from gateway.store.driver import NONE, SQLITE, Connection, Control, Prepared, Row, Rows
+from gateway.store.driver import Connection
 from gateway.store.engines import Faults
+from gateway.store.engines.sqlite_file import File, Thread
 from gateway.store.moving_note import refuse_moved
 from gateway.store.schema import HEAD, VERSION_TABLE, metadata
 from gateway.telemetry import logger
@@ -102,118 +101,6 @@ def prepare(path: Path) -> None:
     except (sqlite3.Error, sa.exc.DBAPIError) as error:
         cause = getattr(error, "orig", None) or error
         raise TocsinError(f"{path}: cannot be used as a database: {cause}") from None
-
-
-class File(Connection):
-    """One connection to the file. What is put and where a transaction begins waits for the next that is asked, or the
-    end: all of it is one hop to its thread and back, which costs more than most statements."""
-
-    broken = False
-
-    def __init__(self, raw: Thread) -> None:
-        self._raw = raw
-        self._owed: list[Said] = []
-
-    async def all(self, statement: Prepared, given: Mapping[str, Any] | None = None) -> list[Row]:
-        compiled = statement.on(SQLITE)
-        answer = await self._say((compiled.sql, [compiled.listed(given or {})]))
-        # A row of sqlite3 seeks a name among its columns one by one: of 30 columns that costs more than this.
-        names = answer.names
-        return [dict(zip(names, row, strict=True)) for row in answer.rows]
-
-    async def run(self, statement: Prepared, given: Mapping[str, Any] | None = None) -> int:
-        compiled = statement.on(SQLITE)
-        return (await self._say((compiled.sql, [compiled.listed(given or {})]))).touched
-
-    async def many(self, statement: Prepared, rows: Iterable[Mapping[str, Any]]) -> int:
-        return (await self._say(_said(statement, rows))).touched
-
-    async def add(self, statement: Rows, rows: Sequence[Mapping[str, Any]], more: Mapping[str, Any] = NONE) -> int:
-        return (await self._say(*statement.laid_out(rows, more, SQLITE))).touched
-
-    async def put(self, statement: Prepared | Rows, rows: Sequence[Mapping[str, Any]]) -> None:
-        if isinstance(statement, Rows):
-            self._owed += statement.laid_out(rows, NONE, SQLITE)
-        elif rows:
-            self._owed.append(_said(statement, rows))
-
-    async def settle(self) -> None:
-        if self._owed:
-            await self._say()
-
-    async def begin(self, *, lasting: bool = True) -> None:
-        self._owed = [FULL if lasting else NORMAL, _BEGIN]
-
-    async def control(self, word: Control) -> None:
-        match word:
-            case "SAVEPOINT one":
-                self._owed.append(_SAVEPOINT)
-            case "COMMIT":
-                await self._say((word, _NOTHING))
-            case "ROLLBACK TO one" if _SAVEPOINT in self._owed:
-                del self._owed[self._owed.index(_SAVEPOINT) + 1 :]
-            case _:
-                begun, self._owed = _BEGIN not in self._owed, []
-                if begun:
-                    await self._say((word, _NOTHING))
-
-    async def close(self) -> None:
-        await self._raw.close()
-
-    async def _say(self, *asked: Said) -> Answer:
-        owed, self._owed = self._owed, []
-        return await self._raw.say(owed, asked)
-
-
-Said = tuple[str, Sequence[Sequence[Any]]]
-"""A statement, and the values of each of its runs."""
-_NOTHING: Final[Sequence[Sequence[Any]]] = ((),)
-# A deferred BEGIN that turns to writing fails at once when somebody else writes, whatever the busy time-out.
-_BEGIN: Final[Said] = ("BEGIN IMMEDIATE", _NOTHING)
-_SAVEPOINT: Final[Said] = ("SAVEPOINT one", _NOTHING)
-FULL: Final[Said] = ("PRAGMA synchronous = FULL", _NOTHING)
-NORMAL: Final[Said] = ("PRAGMA synchronous = NORMAL", _NOTHING)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Of what was asked: the rows that the last gave, by these names, and how many rows all of it touched."""
-
-    names: Sequence[str]
-    rows: Sequence[Sequence[Any]]
-    touched: int
-
-
-class Thread(aiosqlite.Connection):
-    """aiosqlite's, whose every call is one statement, with a call for many."""
-
-    async def say(self, owed: Sequence[Said], asked: Sequence[Said]) -> Answer:
-        """Run what is owed, then what is asked. Raises sqlite3.Error at the first that fails; the others are not run
-        then."""
-        answer: Answer = await self._execute(self._run, owed, asked)  # type: ignore[no-untyped-call]
-        return answer
-
-    def _run(self, owed: Sequence[Said], asked: Sequence[Said]) -> Answer:
-        connection, touched = self._conn, 0
-        for sql, runs in owed:
-            _cursor(connection, sql, runs)
-        cursor = None
-        for sql, runs in asked:
-            cursor = _cursor(connection, sql, runs)
-            touched += cursor.rowcount
-        if cursor is None or cursor.description is None:
-            return Answer((), (), touched)
-        return Answer([column[0] for column in cursor.description], cursor.fetchall(), touched)
-
-
-def _cursor(connection: sqlite3.Connection, sql: str, runs: Sequence[Sequence[Any]]) -> sqlite3.Cursor:
-    return connection.execute(sql, runs[0]) if len(runs) == 1 else connection.executemany(sql, runs)
-
-
-def _said(statement: Prepared, rows: Iterable[Mapping[str, Any]]) -> Said:
-    compiled = statement.on(SQLITE)
-    listed = compiled.listed
-    return compiled.sql, [listed(row) for row in rows]
 
 
 class SQLite:

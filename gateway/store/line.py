@@ -1,0 +1,63 @@
+"""One connection that writes, a transaction at a time, and who waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from gateway.errors import StoreUnavailable
+from gateway.store.driver import Connection
+
+
+class Line:
+    """One connection that writes, and what waits for it. `since`: when the transaction under way began. `loose`:
+    since when there is something committed that a power cut would take; then `watched` is when that is looked at."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Connection]], queues: Sequence[deque[Any]]) -> None:
+        self.connect = connect
+        self.queues = queues
+        self.wake = asyncio.Event()
+        self.connection: Connection | None = None
+        self.under_way: list[asyncio.Future[Any]] = []
+        self.since: float | None = None
+        self.loose: float | None = None
+        self.watched: asyncio.TimerHandle | None = None
+
+    def open(self) -> Connection:
+        """The connection, within a transaction's work."""
+        if self.connection is None:
+            raise StoreUnavailable("there is no connection")
+        return self.connection
+
+    async def begin(self, futures: list[asyncio.Future[Any]], *, lasting: bool = True) -> None:
+        self.since, self.under_way = time.monotonic(), futures
+        await self.open().begin(lasting=lasting)
+
+    async def commit(self, *, lasting: bool = True) -> None:
+        await self.open().control("COMMIT")
+        self.since, self.under_way = None, []
+        if lasting:
+            self.loose = None
+        elif self.loose is None:
+            self.loose = time.monotonic()
+
+    async def roll_back(self) -> None:
+        try:
+            await self.open().control("ROLLBACK")
+        finally:
+            self.since, self.under_way = None, []
+
+    async def close(self) -> None:
+        self.since, self.under_way = None, []
+        if self.watched is not None:
+            self.watched.cancel()
+            self.watched = None
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            await connection.close()
+
+    def waiting(self) -> list[asyncio.Future[Any]]:
+        return [*self.under_way, *(future for queue in self.queues for _, future in queue)]
