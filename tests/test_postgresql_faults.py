@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from gateway.contracts import Accepted
+from gateway.errors import StoreUnavailable
+from gateway.store.driver import Connection
+from gateway.store.engines.postgresql import Session
+from gateway.store.safe import Safe
 from tests import postgres
 from tests.fakes.receiver import Receiver
 from tests.process import Gateway
-from tests.stage import until
+from tests.stage import running_store, until
+from tests.store.things import an_event
 from tests.test_crash import Line, Senders, extra_messages, lost_events
 from tests.test_replicas import ROUTING
 
@@ -139,6 +147,55 @@ async def test_a_database_that_turns_read_only_is_503_and_back_by_itself(tmp_pat
     await again.start(wait=False)
     assert await again.ended() == 1
     assert "the database is read-only" in again.last_words
+
+
+@pytest.mark.parametrize("in_its_midst", [False, True])
+async def test_a_connection_that_is_stuck_within_many_rows_is_left_for_another(
+    postgres_url: str, in_its_midst: bool
+) -> None:
+    """As psycopg leaves one where the server says goodbye in the midst of them: not closed, and good for nothing."""
+
+    async def stick(connection: Connection) -> None:
+        assert isinstance(connection, Session)
+        connection._raw.pgconn.enter_pipeline_mode()
+        connection._raw.pgconn.send_query_params(b"SELECT 1", None)
+        assert not connection._raw.closed
+        if in_its_midst:
+            await connection.control("SAVEPOINT one")
+
+    async with running_store(postgres_url) as store:
+        if in_its_midst:
+            with pytest.raises(StoreUnavailable) as refused:
+                await store.write(lambda ledger: stick(ledger.outbox._connection))  # type: ignore[attr-defined]
+            assert len(str(refused.value)) < 500
+        else:
+            await store.accept(an_event(), None, 0)
+            for line in store.writer._lines:
+                assert line.connection is not None
+                await stick(line.connection)
+        assert await store.accept(an_event(), None, 0)
+        await store.write(lambda ledger: ledger.beat())
+
+
+async def test_said_goodbye_in_the_midst_of_many_rows_it_is_asked_anew(postgres_url: str) -> None:
+    hang_up = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    dice = random.Random(4)
+    async with (
+        running_store(postgres_url) as store,
+        await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as other,
+    ):
+        for _ in range(100):
+            accepting = [asyncio.ensure_future(store.accept(an_event(), None, 0)) for _ in range(200)]
+            await asyncio.sleep(0.03 * dice.random())
+            await other.execute(hang_up)
+            outcomes = await asyncio.gather(*accepting, return_exceptions=True)
+            assert all(isinstance(one, Accepted | StoreUnavailable) for one in outcomes)
+            await until(lambda: _accepts(store), 2)
+
+
+async def _accepts(store: Safe) -> bool:
+    (outcome,) = await asyncio.gather(store.accept(an_event(), None, 0), return_exceptions=True)
+    return not isinstance(outcome, BaseException)
 
 
 async def _code(gateway: Gateway, wanted: int) -> bool:

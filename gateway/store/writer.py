@@ -23,7 +23,7 @@ from gateway.contracts import Accepted
 from gateway.errors import StoreUnavailable
 from gateway.model import Event, Millis
 from gateway.store.driver import Connection
-from gateway.store.engines import Engine, unavailable
+from gateway.store.engines import Engine, in_a_line, unavailable
 from gateway.store.line import Line
 from gateway.telemetry import logger
 
@@ -274,7 +274,7 @@ class Writer:
         for future in futures:
             if not future.done():
                 future.set_exception(unavailable(error))
-        log.warning("transaction failed", fault=str(error))
+        log.warning("transaction failed", fault=in_a_line(error))
 
     async def _roll_back(self, line: Line) -> None:
         try:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway.errors import StoreUnavailable
 from gateway.model import Millis
 from gateway.store.driver import Connection
+
+LONGEST_FAULT: Final = 400
+"""Characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +76,13 @@ def engine_of(url: str) -> Engine:
 
 def unavailable(error: BaseException) -> StoreUnavailable:
     """What the driver said, in one line without the statement or its values."""
-    said = " ".join(str(error).split())
-    return StoreUnavailable(f"the database cannot be written now: {said or type(error).__name__}")
+    return StoreUnavailable(f"the database cannot be written now: {in_a_line(error)}")
 
 
-__all__ = ["Engine", "Faults", "engine_of", "unavailable"]
+def in_a_line(error: BaseException) -> str:
+    """What the driver said. A driver may say the same again and again in one fault: the end of it is left out."""
+    said = " ".join(str(error)[: 2 * LONGEST_FAULT].split())
+    return said[:LONGEST_FAULT] or type(error).__name__
+
+
+__all__ = ["Engine", "Faults", "engine_of", "in_a_line", "unavailable"]

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any, Final, LiteralString, TypeVar
 
 import psycopg
+from psycopg.pq import PipelineStatus
 from psycopg.rows import DictRow, dict_row
 
 from gateway.clock import Told
@@ -26,6 +27,7 @@ from gateway.telemetry import logger
 log = logger()
 T = TypeVar("T")
 
+OFF: Final = PipelineStatus.OFF
 CONNECT_SECONDS: Final = 3
 STATEMENT_SECONDS: Final = 6.0
 """Beyond this a statement is taken for lost: the line is dead, or the server is."""
@@ -53,10 +55,13 @@ class Session(Connection):
         self._beginning = beginning
         self._tell = tell
         self._given_up = False
+        self._lost = False
 
     @property
     def broken(self) -> bool:
-        return self._raw.broken or self._raw.closed
+        # Where the server says goodbye in the midst of many rows, psycopg may leave the connection as one that seems
+        # well and takes nothing any more: still within its pipeline.
+        return self._lost or self._raw.broken or self._raw.closed or self._raw.pgconn.pipeline_status != OFF
 
     async def all(self, statement: Prepared, given: Mapping[str, Any] | None = None) -> list[Row]:
         compiled = statement.on(POSTGRESQL)
@@ -83,7 +88,11 @@ class Session(Connection):
             self._tell(row["now"])
 
     async def control(self, word: Control) -> None:
-        await self._soon(self._raw.execute(word))
+        try:
+            await self._soon(self._raw.execute(word))
+        except psycopg.Error:
+            self._lost = self._lost or word == "ROLLBACK"  # a healthy one takes that whatever there was before
+            raise
 
     async def only_read(self) -> None:
         """Refuse to write, from now on."""
