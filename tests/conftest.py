@@ -1,6 +1,7 @@
 import sys
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 import structlog
 from structlog._config import BoundLoggerLazyProxy
@@ -8,6 +9,9 @@ from structlog._config import BoundLoggerLazyProxy
 from tests import postgres
 
 pytest.register_assert_rewrite("tests.channels.suite")
+# How long one example takes says more of who else is on the machine than of the example.
+hypothesis.settings.register_profile("tocsin", deadline=None)
+hypothesis.settings.load_profile("tocsin")
 
 
 @pytest.fixture(autouse=True)

