@@ -69,7 +69,7 @@ async def soak(run: Run) -> Outcome:
                 memory.append((time.monotonic() - began, house.gateway.memory_mib, house.gateway.files))
         verdict = await house.judge(load)
         per_second = len(load.accepted) / (time.monotonic() - began)
-    early = [mib for at, mib, _ in memory if at <= max(seconds / 5, 20)]
+    early = [mib for at, mib, _ in memory if at <= min(60, seconds / 2)]
     late = [mib for at, mib, _ in memory if at >= seconds * 0.8]
     files = [count for at, _, count in memory if at > 10]
     growth = max(late) / max(early) - 1
