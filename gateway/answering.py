@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from gateway.carrying import Moving
 from gateway.contracts import Ledger, Pressed, Reported
 from gateway.errors import BadField, Conflict, NotFound
-from gateway.model import GATEWAY, Act, Change, Delivery, Incident, Json, Millis, Plan, Ref, Silence, Target, Timer
+from gateway.model import GATEWAY, Act, Change, Delivery, Incident, Json, Key, Millis, Plan, Ref, Silence, Target, Timer
 from gateway.ringing import end_silence
 from gateway.rules import own
 from gateway.rules.acting import act, moved_by_us, over
@@ -132,8 +132,8 @@ class Answering:
         await ledger.quiet.add_silence(silence)
         await ledger.timers.set([Timer("silence", silence.id, silence.until, wall=True)])
 
-    async def silence_some(self, ledger: Ledger, silence: Silence, after: str, most: int) -> str:
-        """Let a silence cover the next so many living incidents. The last one's id, '' where there are no more."""
+    async def silence_some(self, ledger: Ledger, silence: Silence, after: Key, most: int) -> Key | None:
+        """Let a silence cover the next so many living incidents. The last one's key, None where there are no more."""
         incidents = await ledger.incidents.living_after(after, most)
         deciding = await self.moving.deciding(ledger, incidents)
         for incident in incidents:
@@ -144,7 +144,7 @@ class Answering:
                 )
                 deciding.mute(change, moved, hold)
         await self.moving.carry_out(ledger, deciding)
-        return incidents[-1].id if len(incidents) == most else ""
+        return (incidents[-1].source, incidents[-1].fingerprint) if len(incidents) == most else None
 
     async def end_silence(self, ledger: Ledger, id_: str) -> Silence:
         """Raises NotFound where none is in force under this id."""

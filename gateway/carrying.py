@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from gateway.contracts import Ledger, Statement
-from gateway.model import Change, Incident, Millis
+from gateway.model import Change, Incident, Key, Millis
 from gateway.rules import silencing
 from gateway.rules.deciding import Deciding, Known, Rules
 from gateway.rules.matching import Seen
@@ -92,9 +92,9 @@ class Moving:
         return moved, await self.carry_out(ledger, deciding)
 
 
-async def reconsider(ledger: Ledger, moving: Moving, after: str, most: int) -> str:
+async def reconsider(ledger: Ledger, moving: Moving, after: Key, most: int) -> Key | None:
     """Hold the next living incidents against rules that have changed: whom they inhibit, when they expire. Until its
-    turn comes, each stands as the rules of before have it. The last one's id, '' where there are no more."""
+    turn comes, each stands as the rules of before have it. The last one's key, None where there are no more."""
     routing = moving.rules.routing
     incidents = await ledger.incidents.living_after(after, most)
     deciding = Deciding(moving.rules, Known(), moving.now, moving.new_id)
@@ -108,6 +108,6 @@ async def reconsider(ledger: Ledger, moving: Moving, after: str, most: int) -> s
     await ledger.quiet.mark(pairs, {incident.id for incident in incidents})
     await ledger.timers.set(list(deciding.outcome.timers.values()))
     if len(incidents) == most:
-        return incidents[-1].id
+        return incidents[-1].source, incidents[-1].fingerprint
     await ledger.timers.hasten("unmute", None, moving.now)
-    return ""
+    return None

@@ -22,6 +22,7 @@ from gateway.model import (
     Gathered,
     Incident,
     Json,
+    Key,
     Message,
     Millis,
     Override,
@@ -369,8 +370,8 @@ class Incidents(Protocol):
     async def find(self, name: str) -> Incident | None:
         """By id, or by number where the name is one."""
 
-    async def living_after(self, id_: str, most: int) -> list[Incident]:
-        """The incidents not resolved whose id is greater, in the order of their ids."""
+    async def living_after(self, key: Key, most: int) -> list[Incident]:
+        """The incidents not resolved whose (source, fingerprint) is greater, in that order."""
 
     async def save(self, new: Sequence[Incident], moved: Sequence[Incident]) -> None: ...
 

@@ -15,6 +15,8 @@ from typing import Any, Literal, TypeAlias
 
 Millis: TypeAlias = int
 Json: TypeAlias = Any
+Key: TypeAlias = tuple[str, str]
+"""A problem's source and fingerprint."""
 """A decoded JSON value: dict, list, str, int, float, bool or None."""
 
 Ref: TypeAlias = Mapping[str, Any]

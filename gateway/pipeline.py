@@ -16,7 +16,7 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from gateway.answering import Answered, Answering
 from gateway.batch import Batch
@@ -30,6 +30,7 @@ from gateway.model import (
     Event,
     Incident,
     Json,
+    Key,
     Message,
     Millis,
     Receipt,
@@ -58,6 +59,7 @@ SAME_BODY_KEPT: Millis = 86_400_000
 VERBS: tuple[links.LinkVerb, ...] = ("acknowledge", "resolve", "silence")
 LINK_LASTS: Millis = 3 * 86_400_000
 CONSIDERED_AT_ONCE = 200
+BEFORE_ALL: Final[Key] = ("", "")
 _RECEIPTS = (Sent, Retry, Rejected, Unknown)
 
 
@@ -208,13 +210,13 @@ class Pipeline:
             self.arrived.set()  # one may have raised an alert of the gateway's own
         return rung
 
-    async def reconsider(self, after: str) -> str:
-        """Hold some of what lives against rules that have changed, in the order of ids; `after` is the last one's of
-        before, '' at the beginning. The last one's now, '' at the end. Raises StoreUnavailable."""
+    async def reconsider(self, after: Key) -> Key | None:
+        """Hold some of what lives against rules that have changed; `after` is the last one's of before, BEFORE_ALL at
+        the beginning. The last one's now, None at the end. Raises StoreUnavailable."""
         last = await self.store.write(
             lambda ledger: reconsider(ledger, self._moving(), after, CONSIDERED_AT_ONCE), lasting=False
         )
-        if not last:
+        if last is None:
             self.rings.set()
         return last
 
@@ -256,15 +258,13 @@ class Pipeline:
         """Put it in force, over what lives already as well."""
         await self.store.write(lambda ledger: Answering(self._moving()).silence(ledger, silence))
         self.rings.set()
-        after = ""
-        while True:
+        after: Key | None = BEFORE_ALL
+        while after is not None:
             after = await self.store.write(
                 lambda ledger, after=after: Answering(self._moving()).silence_some(  # type: ignore[misc]
                     ledger, silence, after, CONSIDERED_AT_ONCE
                 )
             )
-            if not after:
-                break
 
     async def end_silence(self, id_: str) -> Silence:
         """Before its time. Raises NotFound."""

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from gateway.clock import Steady
 from gateway.errors import StoreUnavailable
-from gateway.pipeline import Pipeline
+from gateway.model import Key
+from gateway.pipeline import BEFORE_ALL, Pipeline
 from gateway.telemetry import BEATS, RESTARTS, logger
 
 log = logger()
@@ -123,16 +124,15 @@ async def ring(
         try:
             if changed.is_set():
                 changed.clear()
-                held = Considered(upto="")
-            if held.is_due():
+                held = Considered()
+            if held.is_due() and held.upto is not None:
                 started = time.monotonic()
-                last = await pipeline.reconsider(held.upto or "")
+                last = await pipeline.reconsider(held.upto)
                 rest = (time.monotonic() - started) * (REST_UNDER_PRESSURE if pressed() else 1.0)
-                held = Considered(upto=last or None, rests_until=time.monotonic() + min(rest, LONGEST_REST))
+                held = Considered(last, time.monotonic() + min(rest, LONGEST_REST))
             rung = await pipeline.ring(RUNG_AT_ONCE)
         except StoreUnavailable as error:
             log.warning("timers postponed", reason=str(error))
-            changed.set()
             await asyncio.sleep(1)
             continue
         wake(rung.channels)
@@ -143,10 +143,10 @@ async def ring(
 
 @dataclass(frozen=True, slots=True)
 class Considered:
-    """How far what lives is held against changed rules: up to this id, None where all of it is. `rests_until`: of
-    time.monotonic, when to go on."""
+    """How far what lives is held against changed rules: up to this source and fingerprint, None where all of it is. A
+    task that begins anew begins this anew. `rests_until`: of time.monotonic, when to go on."""
 
-    upto: str | None = None
+    upto: Key | None = BEFORE_ALL
     rests_until: float = 0.0
 
     def is_due(self) -> bool:

@@ -32,6 +32,7 @@ from gateway.model import (
     Event,
     Incident,
     Json,
+    Key,
     Message,
     Millis,
     Receipt,
@@ -40,7 +41,7 @@ from gateway.model import (
     Severity,
     Verb,
 )
-from gateway.pipeline import Condition, Pipeline, Processed
+from gateway.pipeline import BEFORE_ALL, Condition, Pipeline, Processed
 from gateway.plugins import adapters
 from gateway.rules.calendars import CalendarSettings
 from gateway.rules.deciding import Rules
@@ -297,8 +298,8 @@ class House:
 
 async def reconsider_all(pipeline: Pipeline) -> None:
     """Hold all that lives against the rules there are now."""
-    after = await pipeline.reconsider("")
-    while after:
+    after: Key | None = BEFORE_ALL
+    while after is not None:
         after = await pipeline.reconsider(after)
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Final
 
 import psycopg
 import pytest
@@ -34,6 +35,12 @@ def cluster() -> Iterator[postgres.Cluster]:
         pytest.skip(f"PostgreSQL: {postgres.why_none()}")
     with postgres.Cluster(durable=True) as cluster:
         yield cluster
+
+
+HANG_UP: Final = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE pid <> pg_backend_pid() AND datname = current_database()"
+)
 
 
 async def accepted_again(gateway: Gateway, names: Iterator[int]) -> float:
@@ -135,12 +142,11 @@ async def test_a_line_that_swallows_everything_is_503_and_another_replica_goes_o
 async def test_a_database_that_turns_read_only_is_503_and_back_by_itself(tmp_path: Path, postgres_url: str) -> None:
     gateway = Gateway(tmp_path, ROUTING.format(url="http://127.0.0.1:9/", pace="none"), postgres_url)
     setting = f'ALTER DATABASE "{postgres_url.rsplit("/", 1)[1]}" SET default_transaction_read_only'
-    hang_up = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
     async with gateway.running():
-        gateway.do(f"{setting} = on", hang_up)
+        gateway.do(f"{setting} = on", HANG_UP)
         await until(lambda: _code(gateway, 503), 15)
         assert (await gateway.get("/readyz"))["ready"] is False
-        gateway.do("SET default_transaction_read_only = off", f"{setting} = off", hang_up)
+        gateway.do("SET default_transaction_read_only = off", f"{setting} = off", HANG_UP)
         await until(lambda: _code(gateway, 202), 15)
     again = Gateway(tmp_path, ROUTING.format(url="http://127.0.0.1:9/", pace="none"), postgres_url)
     gateway.do(f"{setting} = on")
@@ -178,7 +184,6 @@ async def test_a_connection_that_is_stuck_within_many_rows_is_left_for_another(
 
 
 async def test_said_goodbye_in_the_midst_of_many_rows_it_is_asked_anew(postgres_url: str) -> None:
-    hang_up = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
     dice = random.Random(4)
     async with (
         running_store(postgres_url) as store,
@@ -187,7 +192,7 @@ async def test_said_goodbye_in_the_midst_of_many_rows_it_is_asked_anew(postgres_
         for _ in range(100):
             accepting = [asyncio.ensure_future(store.accept(an_event(), None, 0)) for _ in range(200)]
             await asyncio.sleep(0.03 * dice.random())
-            await other.execute(hang_up)
+            await other.execute(HANG_UP)
             outcomes = await asyncio.gather(*accepting, return_exceptions=True)
             assert all(isinstance(one, Accepted | StoreUnavailable) for one in outcomes)
             await until(lambda: _accepts(store), 2)

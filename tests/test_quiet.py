@@ -11,6 +11,7 @@ import pytest
 from gateway.errors import Conflict
 from gateway.fields import Rate
 from gateway.model import GATEWAY, Retry, Severity, Silence
+from gateway.pipeline import BEFORE_ALL
 from tests.stage import HOUR, MINUTE, House, Team, reconsider_all, stage
 
 CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
@@ -403,15 +404,45 @@ async def test_while_rules_change_what_is_not_looked_at_yet_still_mutes(
     monkeypatch.setattr("gateway.pipeline.CONSIDERED_AT_ONCE", 1)
     async with stage(tmp_path, route()) as house:
         house.order(inhibit=DOWN)
-        await house.alert("other", kind="disk")
+        await house.alert("another", kind="disk")
         await house.alert("down", kind="uptime", service="shop")
-        after = await house.pipeline.reconsider("")
-        assert after == (await house.incident("other")).id  # a start with the same rules, in its midst
+        after = await house.pipeline.reconsider(BEFORE_ALL)  # a start with the same rules
+        assert after is not None
+        assert after[1] == "another"
         await house.alert("error", kind="error", service="shop")
         assert (await house.incident("error")).muted_by == "inhibited: down"
-        assert await house.pipeline.reconsider(after) == (await house.incident("down")).id
+        after = await house.pipeline.reconsider(after)
+        assert after is not None
+        assert after[1] == "down"
         await house.alert("error 2", kind="error", service="shop")
         assert (await house.incident("error 2")).muted_by == "inhibited: down"
+
+
+@pytest.mark.parametrize("others", [[], [{"when": {"kind": "x"}, "mute": {"kind": "y"}}]])
+async def test_what_resolves_before_its_turn_inhibits_nobody_when_the_rule_comes_back(
+    tmp_path: Path, others: list[dict[str, Any]]
+) -> None:
+    async with stage(tmp_path, route()) as house:
+        house.order(inhibit=DOWN)
+        await house.alert("down", kind="uptime", service="shop")
+        house.order(inhibit=others)
+        await resolve(house, "down", kind="uptime", service="shop")
+        house.order(inhibit=DOWN)
+        await house.alert("error", kind="error", service="shop")
+        assert (await house.incident("error")).muted_by == ""
+
+
+async def test_a_rule_without_a_name_is_known_wherever_it_stands(tmp_path: Path) -> None:
+    down = {key: value for key, value in DOWN[0].items() if key != "name"}
+    other = {"when": {"kind": "disk"}, "mute": {"kind": "latency"}, "same": ["service"]}
+    async with stage(tmp_path, route()) as house:
+        house.order(inhibit=[down])
+        await house.alert("down", kind="uptime", service="shop")
+        house.order(inhibit=[other, down])  # and what lives has not had its turn yet
+        await house.alert("error", kind="error", service="shop")
+        await house.alert("latency", kind="latency", service="shop")
+        assert (await house.incident("error")).muted_by == "inhibited"
+        assert (await house.incident("latency")).muted_by == ""
 
 
 async def test_two_that_would_inhibit_each_other_hide_neither(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from gateway.contracts import Ledger
 from gateway.errors import StoreUnavailable
 from gateway.fields import Rate
 from gateway.lane import Lane, wake_lanes
-from gateway.model import GATEWAY, Alert, Message, Receipt, Ref, Rejected, Retry, Sent, Severity
-from gateway.pipeline import Turn
+from gateway.model import GATEWAY, Alert, Key, Message, Receipt, Ref, Rejected, Retry, Sent, Severity
+from gateway.pipeline import BEFORE_ALL, Turn
 from gateway.ringing import Rung
 from gateway.settling import Outlet, Said
 from gateway.telemetry import REGISTRY
@@ -586,7 +586,7 @@ class TestProcessing:
         told: list[str] = []
         reconsider, ring = house.pipeline.reconsider, house.pipeline.ring
 
-        async def slowly(after: str) -> str:
+        async def slowly(after: Key) -> Key | None:
             told.append("considered")
             await asyncio.sleep(0.01)
             return await reconsider(after)
@@ -609,31 +609,35 @@ class TestProcessing:
         assert time.monotonic() - started > 0.01 * 4 * ((workers.REST_UNDER_PRESSURE if pressed else 1) + 1)
         assert not changed.is_set()
 
-    async def test_rules_that_change_again_are_held_against_all_that_lives_again(
+    async def test_rules_that_change_again_are_held_against_all_again_and_a_fault_leaves_nothing_out(
         self, house: House, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("gateway.pipeline.CONSIDERED_AT_ONCE", 2)
         await alerts(house, 5)
-        told: list[str] = []
+        told: list[Key] = []
         reconsider = house.pipeline.reconsider
         changed, crew = asyncio.Event(), Crew()
         changed.set()
 
-        async def heard(after: str) -> str:
+        async def heard(after: Key) -> Key | None:
             told.append(after)
             if len(told) == 2:
                 changed.set()
             if len(told) == 4:
                 raise StoreUnavailable("locked")
+            if len(told) == 6:
+                raise KeyError("a fault of ours ends the task")
             return await reconsider(after)
 
         monkeypatch.setattr(house.pipeline, "reconsider", heard)
         crew.start("timers", lambda: workers.ring(house.pipeline, changed, lambda: False, ignore, lambda: None))
         try:
-            await until(lambda: len(told) == 7)
+            await until(lambda: len(told) == 9)
         finally:
             await crew.stop("timers")
-        assert [after == "" for after in told] == [True, False, True, False, True, False, False]
+        first, second, third = BEFORE_ALL, told[1], told[5]
+        assert second < third
+        assert told == [first, second, first, second, second, third, first, second, third]
 
     async def test_waking_a_lane_that_is_gone_harms_nobody(self, house: House) -> None:
         lane = Lane(house.pipeline, house.outlets["team"])

@@ -420,6 +420,8 @@ class Deciding:
         """Whom this incident inhibits from now on, and who is freed by its end."""
         routing = self.rules.routing
         if not routing.inhibit:
+            if incident.state == "resolved":  # by rules of before, or another gateway's, it may bear some
+                self.outcome.unmarked.add(incident.id)
             return
         after = before = set(silencing.marks(self._look(incident), routing.inhibit))
         if incident.worst > incident.severity:

@@ -6,11 +6,10 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from gateway.contracts import Statement
-from gateway.model import Alert, Change, Event, Incident, Severity
+from gateway.model import Alert, Change, Event, Incident, Key, Severity
 from gateway.rules.deciding import Outcome, Rules
 from gateway.rules.lifecycle import fold
 
-Key = tuple[str, str]
 OVERFLOW = "overflow"
 MOST_LIVING = 200_000
 """Living incidents of one source; beyond it new problems are gathered in one, so that a sender that invents a

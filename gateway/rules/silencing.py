@@ -7,12 +7,13 @@ reason on its face, and is told when the mute ends, if it still fires.
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from json.encoder import encode_basestring
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from gateway.fields import Duration, Settings, Texts, lasting
 from gateway.model import Hold, Incident, Millis, Silence
@@ -58,6 +59,20 @@ class InhibitSettings(Settings):
     when: Match
     mute: Match
     same: Alike = ()
+    _called: str = PrivateAttr("")
+
+    @property
+    def called(self) -> str:
+        """Its name, or what stands in it: what it inhibits is known by that, wherever it stands in the file."""
+        return self.name or self._called
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _by_its_words(cls, block: Any, read: ModelWrapValidatorHandler[InhibitSettings]) -> InhibitSettings:
+        rule = read(block)
+        words = json.dumps(block, sort_keys=True, ensure_ascii=False, default=str)
+        rule._called = hashlib.sha256(words.encode("utf-8", "replace")).hexdigest()[:12]  # noqa: SLF001  # of this class
+        return rule
 
     @model_validator(mode="after")
     def _bounded(self) -> InhibitSettings:
@@ -94,15 +109,15 @@ def alike(incident: Incident, names: Sequence[str]) -> str:
 
 def marks(seen: Seen, rules: Sequence[InhibitSettings]) -> list[str]:
     """What a living incident inhibits: a mark for each rule whose `when` it matches."""
-    return [_mark(number, rule, seen.incident) for number, rule in enumerate(rules) if rule.when.holds(seen)]
+    return [_mark(rule, seen.incident) for rule in rules if rule.when.holds(seen)]
 
 
 def bearing(seen: Seen, rules: Sequence[InhibitSettings]) -> dict[str, InhibitSettings]:
     """What would inhibit an incident: the marks that another may bear, each with its rule. An absent value is like
     no other. What would itself inhibit by a rule is not inhibited by it: two such would hide each other."""
     return {
-        _mark(number, rule, seen.incident): rule
-        for number, rule in enumerate(rules)
+        _mark(rule, seen.incident): rule
+        for rule in rules
         if rule.mute.holds(seen)
         and not rule.when.holds(seen)
         and all(value_of(seen.incident, name) for name in rule.same)
@@ -176,8 +191,8 @@ def _silence_reason(silence: Silence) -> str:
     return ", ".join(part for part in (silence.reason, by) if part)
 
 
-def _mark(number: int, rule: InhibitSettings, incident: Incident) -> str:
-    return f"{rule.name or number} {alike(incident, rule.same)}"
+def _mark(rule: InhibitSettings, incident: Incident) -> str:
+    return f"{rule.called} {alike(incident, rule.same)}"
 
 
 def _ends(names: Collection[str], calendars: Mapping[str, CalendarSettings], now: Millis) -> Millis | None:

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic_core import from_json
 
-from gateway.model import Incident, Severity
+from gateway.model import Incident, Key, Severity
 from gateway.store.driver import Connection, Prepared, Row, among, listed, written
 from gateway.store.schema import LIVING, apart, incidents, word
 from gateway.store.searching import Place, Wanted, search
@@ -45,8 +45,8 @@ _COUNT = Prepared(
 
 _LIVING_AFTER = Prepared(
     sa.select(incidents)
-    .where(incidents.c.id > sa.bindparam("after"), LIVING)
-    .order_by(incidents.c.id)
+    .where(sa.tuple_(*_KEY) > sa.tuple_(sa.bindparam("of_source"), sa.bindparam("of_fingerprint")), LIVING)
+    .order_by(*_KEY)
     .limit(sa.bindparam("most"))
 )
 
@@ -87,9 +87,10 @@ class Incidents:
         found = await search(self._connection, wanted, before, most)
         return [incident_of(row) for row in found.rows], found.rest
 
-    async def living_after(self, id_: str, most: int) -> list[Incident]:
-        """The incidents not resolved whose id is greater, in the order of their ids."""
-        return [incident_of(row) for row in await self._connection.all(_LIVING_AFTER, {"after": id_, "most": most})]
+    async def living_after(self, key: Key, most: int) -> list[Incident]:
+        """The incidents not resolved whose (source, fingerprint) is greater, in that order."""
+        asked = {"of_source": key[0], "of_fingerprint": key[1], "most": most}
+        return [incident_of(row) for row in await self._connection.all(_LIVING_AFTER, asked)]
 
     async def count_living(self) -> dict[str, int]:
         return {row["source"]: int(row["many"]) for row in await self._connection.all(_COUNT)}

@@ -137,3 +137,9 @@ def test_the_last_of_a_key_is_found_by_the_whole_key(database: Path) -> None:
     steps = plan(database, STATEMENTS["incidents._LAST"])
     assert any("incidents_key (source=? AND fingerprint=?)" in step for step in steps), steps
     assert any("INTEGER PRIMARY KEY" in step for step in steps), steps
+
+
+def test_what_lives_is_walked_by_an_index_that_holds_nothing_else(database: Path) -> None:
+    """Among a million that are over it would be a second and more, within a transaction."""
+    (step,) = plan(database, incidents._LIVING_AFTER)
+    assert "USING INDEX incidents_living (" in step
