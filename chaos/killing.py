@@ -22,7 +22,7 @@ BETWEEN = 500
 async def killed(run: Run) -> Outcome:
     cycles, kills, over = run.many(200, 5), 0, run.until(20)
     async with run.house() as house:
-        async with sending(house.ports, pause=0.05) as load:
+        async with sending(house.ports) as load:
             while kills < cycles and not over():
                 told = len(house.receiver.heard)
                 await asyncio.sleep(1.0 + random.random() * 0.4)
