@@ -122,5 +122,5 @@ def version_of_ours() -> str:
 
 
 def said_by() -> str:
-    """The command as it was given."""
-    return " ".join(["python -m chaos", *sys.argv[1:]])
+    """The command as it was given, but for where the page goes: that says something of a machine."""
+    return re.sub(r" --page[ =]\S+", "", " ".join(["python -m chaos", *sys.argv[1:]]))
