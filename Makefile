@@ -9,8 +9,9 @@
 # make lock   the lock files anew (needs uv)
 
 PYTHON ?= python3
-# Most tests wait for something; a file is run by one process, from its top to its end.
-SIDE_BY_SIDE ?= --numprocesses 3 --dist loadfile
+# Most tests wait for something; a file is run by one process, from its top to its end. In the order of their names: by the
+# number of their tests, the few that take a minute each would come last, one by one.
+SIDE_BY_SIDE ?= --numprocesses 3 --dist loadfile --no-loadscope-reorder
 BIN := .venv/bin
 SPEAK := env PYTHONPATH=$(CURDIR) $(BIN)/python
 WRAP = printf '\#!/bin/sh\nPYTHONPATH="%s" exec "%s" -m gateway "$$@"\n' '$(CURDIR)' '$(CURDIR)/$(BIN)/python' > $(BIN)/tocsin && chmod +x $(BIN)/tocsin
