@@ -12,6 +12,7 @@ from gateway.errors import Conflict
 from gateway.fields import Rate
 from gateway.model import GATEWAY, Retry, Severity, Silence
 from gateway.pipeline import BEFORE_ALL
+from gateway.rules.silencing import InhibitSettings
 from tests.stage import HOUR, MINUTE, House, Team, reconsider_all, stage
 
 CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
@@ -443,6 +444,16 @@ async def test_a_rule_without_a_name_is_known_wherever_it_stands(tmp_path: Path)
         await house.alert("latency", kind="latency", service="shop")
         assert (await house.incident("error")).muted_by == "inhibited"
         assert (await house.incident("latency")).muted_by == ""
+
+
+def test_a_rule_without_a_name_is_called_by_its_words_whoever_reads_it_and_how_often() -> None:
+    block = {"when": {"kind": "uptime"}, "mute": {"kind": "error"}, "same": ["service"]}
+    read = InhibitSettings.model_validate(block)
+    called = read.called
+    assert InhibitSettings.model_validate(dict(reversed(block.items()))).called == called
+    assert InhibitSettings.model_validate(read).called == called
+    assert InhibitSettings.model_validate({**block, "same": []}).called != called
+    assert InhibitSettings.model_validate({**block, "name": "down"}).called == "down"
 
 
 async def test_two_that_would_inhibit_each_other_hide_neither(tmp_path: Path) -> None:

@@ -70,8 +70,9 @@ class InhibitSettings(Settings):
     @classmethod
     def _by_its_words(cls, block: Any, read: ModelWrapValidatorHandler[InhibitSettings]) -> InhibitSettings:
         rule = read(block)
-        words = json.dumps(block, sort_keys=True, ensure_ascii=False, default=str)
-        rule._called = hashlib.sha256(words.encode("utf-8", "replace")).hexdigest()[:12]  # noqa: SLF001  # of this class
+        if rule is not block:  # else it was read before, and knows
+            words = json.dumps(block, sort_keys=True, ensure_ascii=False, default=str)
+            rule._called = hashlib.sha256(words.encode("utf-8", "replace")).hexdigest()[:12]  # noqa: SLF001  # of this class
         return rule
 
     @model_validator(mode="after")
