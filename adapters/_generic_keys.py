@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from adapters import _shapes
 from gateway.model import Json
+from gateway.values import frozen
 
 _DEEPEST: Final = 3
 _MOST: Final = 400
@@ -77,7 +77,7 @@ IDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Found:
     """One scalar of the document: its key as written, its value, and the same as trimmed text."""
 

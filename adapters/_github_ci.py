@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from adapters import _shapes
 from adapters._github_words import Reader, first_line, place, repository, run_branch, subject
 from gateway.model import Alert, Json, Severity
+from gateway.values import frozen
 
 ACTIONS: Final = "github-actions"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verdict:
     """What a conclusion says: the verb for the title, how bad, and whether it ends or leaves no problem."""
 
@@ -37,7 +37,7 @@ _VERDICTS: Final[Mapping[str, Verdict]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Build:
     """One run, job, check or suite. `fingerprint` names the problem, `once` this run of it alone.
 

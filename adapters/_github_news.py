@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from adapters import _shapes
 from adapters._github_words import Reader, actor, branch_of, first_line, place, repository, subject
 from gateway.model import Alert, Json, Severity
+from gateway.values import frozen
 
 _SEVERITY_LABEL = re.compile(r"(?:severity|priority|sev)\s*[:/=-]\s*(.+)", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Telling:
     """How one kind of news is told: `about` is the object, `name` where its name stands in it, `spoken` the
     actions that are worth hearing and how bad each is."""

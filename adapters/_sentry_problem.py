@@ -7,11 +7,11 @@ rule opened. Shapes: docs.sentry.io/organization/integrations/integration-platfo
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from adapters._shapes import at, cut, fields, first, instant, items, key, labels, line, link, mapping, text
 from gateway.model import Alert, Json, Millis, Severity
+from gateway.values import frozen
 
 MOST_TAGS: Final = 20
 _ISSUE_IN_URL = re.compile(r"/issues/(\d+)")
@@ -23,7 +23,7 @@ _SDK_TAGS = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Around:
     """What stands beside an event: the project's name, the page for people, the issue's id, the rules
     that fired, a level; each '' where the request does not say."""

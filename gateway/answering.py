@@ -4,7 +4,7 @@ silence what they know of; and what a vendor reports of a message."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gateway.carrying import Moving
 from gateway.contracts import Ledger, Pressed, Reported
@@ -17,6 +17,7 @@ from gateway.rules.addressing import failing_over
 from gateway.rules.links import Link
 from gateway.rules.phrases import rfc_3339
 from gateway.telemetry import CHANGED, logger
+from gateway.values import frozen
 
 log = logger()
 
@@ -35,7 +36,7 @@ _DONE: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answered:
     """The incidents as they are now, one line to answer with, and the channels that have something to say."""
 
@@ -44,7 +45,7 @@ class Answered:
     channels: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answering:
     """The tools of one answer."""
 

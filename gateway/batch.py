@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from gateway.carrying import Movements, carry_out, recall
 from gateway.contracts import Adapter, Ledger
@@ -16,6 +16,7 @@ from gateway.rules import own, reading
 from gateway.rules.deciding import Deciding, Outcome, Rules
 from gateway.rules.folding import OVERFLOW, Board
 from gateway.telemetry import CHANGED, DECIDED, LAG, UNREADABLE, UNROUTED, logger
+from gateway.values import frozen
 
 log = logger()
 
@@ -28,7 +29,7 @@ _READ_AT_A_TIME = 32 * 1024
 """Bytes that are read before that: about a millisecond."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Readings:
     """What each event of a batch says, by event id; and for those that cannot be read, why."""
 
@@ -36,7 +37,7 @@ class Readings:
     unreadable: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Decided:
     """How many of the events were decided, always the first of them, and the channels that now have something to
     say. `raised`: an event of the gateway's own waits because of them."""
@@ -46,7 +47,7 @@ class Decided:
     raised: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Batch:
     """The tools of one deciding. `crowded`: sources with so many living incidents that new ones are gathered."""
 

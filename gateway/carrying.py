@@ -4,7 +4,6 @@ what was decided is carried out."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 
 from gateway.contracts import Ledger, Statement
 from gateway.model import Change, Incident, Key, Millis
@@ -12,9 +11,10 @@ from gateway.rules import silencing
 from gateway.rules.deciding import Deciding, Known, Rules
 from gateway.rules.matching import Seen
 from gateway.rules.quieting import group_key
+from gateway.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Movements:
     """What is written beside the decisions: incidents that are new or have moved, and what was said of them."""
 
@@ -71,7 +71,7 @@ async def carry_out(ledger: Ledger, deciding: Deciding, movements: Movements) ->
     return frozenset(delivery.channel for delivery in promises)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Moving:
     """Something other than an alert moves incidents: a person, a timer, a vendor's report."""
 

@@ -7,7 +7,7 @@ An adapter is one file in `adapters/` with a module-level `adapter`, a channel o
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from pydantic import field_validator, model_validator
@@ -34,6 +34,7 @@ from gateway.model import (
     Timer,
     TimerKind,
 )
+from gateway.values import frozen
 
 if TYPE_CHECKING:
     import httpx2
@@ -71,7 +72,7 @@ class SourceSettings(Settings):
         return networks
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Keep:
     """Keep this request. `delivery_id` is the sender's own id of it, never used twice in 7 days;
     without one, `once_per_body` says that the same bytes within 24 hours are the same event."""
@@ -80,7 +81,7 @@ class Keep:
     once_per_body: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Handshake:
     """The sender only wants to know that we are here: answered, never stored."""
 
@@ -157,7 +158,7 @@ class ChannelSettings(Settings):
         return self
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Surroundings:
     """What a channel gets from the house: its name in routing.yaml, our own public address (or ''),
     a clock, and for tests a transport in the place of the network."""
@@ -197,7 +198,7 @@ class Channel(Protocol):
 # --- what comes back over a channel -------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Call:
     """A vendor's request to `/callbacks/{kind}/{channel}`. Header names are lower case; `url` is the public address
     that the vendor called, query included; `query` the same decoded."""
@@ -209,7 +210,7 @@ class Call:
     now: Millis
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pressed:
     """A person acts: a button, a keypress, a reply.
 
@@ -231,7 +232,7 @@ class Pressed:
     about: Mapping[str, Json] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reported:
     """The vendor tells what became of a message. `key` as in Pressed. `address`: whose, of several recipients.
     `sid`: the vendor's id of the message; it must stand in the delivery's ref. `reason` is the vendor's word."""
@@ -244,7 +245,7 @@ class Reported:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ignored:
     """A well-signed request that asks nothing of us: why, for the log."""
 
@@ -254,7 +255,7 @@ class Ignored:
 Heard: TypeAlias = Pressed | Reported | Ignored
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reply:
     """The answer to a vendor's request."""
 
@@ -296,7 +297,7 @@ class Announcer(Protocol):
 # --- the safe -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Accepted:
     """The event's id, safe on disk. `duplicate`: it was there already, under this id."""
 
@@ -304,7 +305,7 @@ class Accepted:
     duplicate: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Statement:
     """One alert as it was read from an event, and the incident it was folded into; '' where into none."""
 
@@ -315,7 +316,7 @@ class Statement:
     alert: Alert
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Attempt:
     """One send and its receipt. `took` is in milliseconds; `revision` is what was said."""
 
@@ -328,7 +329,7 @@ class Attempt:
     took: Millis = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settled:
     """What became of one claimed delivery: the columns to write, if its token still holds."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from gateway.values import frozen
 
 
 class TocsinError(Exception):
@@ -63,7 +64,7 @@ class Conflict(TocsinError):
     """The thing is not in a state that allows this: 409."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Problem:
     """One thing wrong in a configuration file. `line` counts from 1; 0 where no line can be named."""
 

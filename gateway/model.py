@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, TypeAlias
+
+from gateway.values import frozen
 
 Millis: TypeAlias = int
 Json: TypeAlias = Any
@@ -57,7 +59,7 @@ _SEVERITY_WORDS: dict[str, Severity] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Event:
     """One raw request as received. `body` is the bytes as they came (inflated where gzip was allowed);
     `headers` holds only those its adapter keeps, names in lower case, never a credential."""
@@ -72,7 +74,7 @@ class Event:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Alert:
     """One statement in the common schema. `fingerprint` names the problem within its source.
 
@@ -97,7 +99,7 @@ class Alert:
 State: TypeAlias = Literal["open", "acknowledged", "resolved"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Incident:
     """The problem's life, keyed by source and fingerprint. `severity` is the newest, `worst` the highest so far.
 
@@ -165,7 +167,7 @@ What: TypeAlias = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Change:
     """How an incident moved, and what moved it. `by` is the event's id, a person, or `gateway`. `via` is the
     channel over which a person acted; '' for any other way.
@@ -185,7 +187,7 @@ class Change:
     via: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Missed:
     """The first condition of a route that did not hold: its key, what the file wanted, what the alert was."""
 
@@ -194,7 +196,7 @@ class Missed:
     was: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Because:
     """What one route said of one alert. `missed` is None where it matched."""
 
@@ -207,7 +209,7 @@ class Because:
         return self.missed is None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Target:
     """One channel that shall hear, and the route that asked for it first. `at` is when, 0 for now.
 
@@ -226,7 +228,7 @@ HoldKind: TypeAlias = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Hold:
     """What kept somebody from being told, and until when; None where no instant is known.
 
@@ -241,7 +243,7 @@ class Hold:
     by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Started:
     """An escalation that a plan begins, and the route that asked for it."""
 
@@ -249,7 +251,7 @@ class Started:
     route: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plan:
     """What the rules decided, and why: one `because` for each route read, in the file's order.
 
@@ -264,7 +266,7 @@ class Plan:
     started: tuple[Started, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Silence:
     """A person's wish not to hear of what matches, until a time. `match` is a match block as it was written;
     `source` and `fingerprint`, where set, name one problem beside it. `ended_at`: before its time, by a person."""
@@ -280,7 +282,7 @@ class Silence:
     ended_at: Millis | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Override:
     """`member` is on call in `rotation` from one instant up to another, whoever's turn it is.
 
@@ -299,7 +301,7 @@ class Override:
 TimerKind: TypeAlias = Literal["tell", "escalate", "repeat", "unmute", "expire", "steady", "silence"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Timer:
     """Something to look at again at `due_at`: one for each kind, subject and name.
 
@@ -314,7 +316,7 @@ class Timer:
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Replica:
     """One gateway of those that share a database. `name`: its host and port; `configuration`: the hash of the file in
     force there, `refused` whether a newer one was refused."""
@@ -328,7 +330,7 @@ class Replica:
     seen_at: Millis
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Digest:
     """One conversation about many incidents: those alike by a route's `group_by`, or those that a channel's storm
     budget left over. Its deliveries stand where an incident's would.
@@ -350,7 +352,7 @@ class Digest:
     closed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Gathered:
     """A digest as it stands: how many incidents in each state at each severity, and those worth naming, the worst
     open ones first. `source`, `service`, `environment`, `kind`: what all of those named share, else ''."""
@@ -363,7 +365,7 @@ class Gathered:
 Reached: TypeAlias = Literal["unknown", "delivered", "answered", "undelivered"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Delivery:
     """The promise that one channel hears the newest about one incident, or about one digest.
 
@@ -426,7 +428,7 @@ Occasion: TypeAlias = Literal[
 Verb: TypeAlias = Literal["acknowledge", "resolve", "reopen", "note", "assign", "silence"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Action:
     """Something that whoever reads a message may do at once. `label` is in the message's language.
 
@@ -437,7 +439,7 @@ class Action:
     url: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Act:
     """What a person does to an incident. `by` is who, as people know them; `via` the channel they did it over.
 
@@ -451,7 +453,7 @@ class Act:
     lasts: Millis = 3_600_000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Message:
     """The words for one channel, composed when they are sent. All text is plain: a channel escapes it.
 
@@ -504,7 +506,7 @@ class Message:
         return "\n".join([part for part in parts if part])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sent:
     """The vendor has it. `ref` replaces what we knew of the message there. `missed`: who of several will never
     have it, and why, without their addresses; '' where all have."""
@@ -514,7 +516,7 @@ class Sent:
     missed: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Retry:
     """Not now. `after`: the vendor's own wish for the whole channel, from now; None where it named none.
     `ref`: what is known so far (who of several has heard it); None keeps the old."""
@@ -524,7 +526,7 @@ class Retry:
     ref: Ref | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rejected:
     """Never: trying again changes nothing until a person does."""
 
@@ -532,7 +534,7 @@ class Rejected:
     ref: Ref | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unknown:
     """It went out and no answer came: it may have been said."""
 

@@ -15,7 +15,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 from gateway.answering import Answered, Answering
@@ -47,6 +47,7 @@ from gateway.rules.deciding import Rules
 from gateway.settling import Claim, Outlet, Said, Settling
 from gateway.telemetry import logger
 from gateway.turning import FINE, LEASE, Condition, Turn, Turning
+from gateway.values import frozen
 
 __all__ = ["FINE", "LEASE", "Condition", "Pipeline", "Processed", "Turn", "fit"]
 
@@ -63,7 +64,7 @@ BEFORE_ALL: Final[Key] = ("", "")
 _RECEIPTS = (Sent, Retry, Rejected, Unknown)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Processed:
     """How many events a batch decided, which channels have something to say now, and whether more events may wait."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType, ModuleType
 from typing import Any, Final, TypeAlias, TypeVar
@@ -18,6 +17,7 @@ import adapters as adapter_files
 from gateway import channels as channel_files
 from gateway.contracts import Adapter, Channel, ChannelSettings, Surroundings
 from gateway.errors import BadConfiguration, Problem
+from gateway.values import frozen
 
 Connect: TypeAlias = Callable[[Any, Surroundings], Channel]
 """(the channel's own settings, surroundings) → a channel that has opened nothing yet."""
@@ -26,7 +26,7 @@ _Plug = TypeVar("_Plug")
 _ADAPTER_PARTS: Final = ("signs", "keeps", "max_body", "signed", "verify", "admit", "parse")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChannelKind:
     """One file of `gateway/channels/`: `name` is what `kind:` says."""
 

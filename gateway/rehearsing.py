@@ -32,6 +32,7 @@ from gateway.rules.wording import Voice
 from gateway.settling import Outlet
 from gateway.store.safe import Ledger, Safe
 from gateway.telemetry import rehearsing
+from gateway.values import frozen
 
 _ALERTS: Final = "rehearsed"
 """The adapter whose bodies are alerts, field for field."""
@@ -40,7 +41,7 @@ _MOST_MOMENTS: Final = 2_000
 _NEAR: Final[Millis] = 1_000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failure:
     """A test that did not come true: which, at which of its lines, and in what way."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import assert_never
 
 from gateway.carrying import Moving
@@ -18,6 +18,7 @@ from gateway.rules.people import quiet_until
 from gateway.rules.phrases import duration
 from gateway.rules.routing import DEFAULT, step
 from gateway.telemetry import CHANGED, FIRED, logger
+from gateway.values import frozen
 
 log = logger()
 
@@ -25,7 +26,7 @@ MOST_LOOKED_AT = 100
 """Members of a group that are looked at for one that may be told."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rung:
     """How many timers fired, and the channels that have something to say now. `next_due`: when the next will."""
 

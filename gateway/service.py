@@ -10,7 +10,7 @@ import socket
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -35,6 +35,7 @@ from gateway.telemetry import (
     RELOADS,
     logger,
 )
+from gateway.values import frozen
 from gateway.web.app import Face
 from gateway.web.house import House, RefusedFile
 
@@ -47,7 +48,7 @@ GONE_AFTER: Millis = 600_000
 BEING_MOVED = "the database is being moved; send it again"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options:
     """What `tocsin serve` was told. `environ` is where routing.yaml's `${NAME}` come from."""
 

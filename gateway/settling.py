@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from gateway.answering import Answering
 from gateway.carrying import Moving
@@ -28,6 +28,7 @@ from gateway.rules.deciding import Rules
 from gateway.rules.retry import RetryPolicy, settle
 from gateway.rules.wording import Voice
 from gateway.telemetry import ATTEMPTS, DELIVERED, FAILED, FENCED, LAG, logger
+from gateway.values import frozen
 
 log = logger()
 
@@ -40,7 +41,7 @@ MOST_CRASHES = 5
 _DELIVERED_AFTER = LAG.labels("delivered")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outlet:
     """A channel as the pipeline uses it. `patience` bounds one send as a whole, all its calls together; None where a
     send is one call, which has a deadline of its own. `budget`: its storm budget. `paces`: how fast it may speak.
@@ -58,7 +59,7 @@ class Outlet:
     paces: tuple[Rate, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Claim:
     """One delivery taken to be said, with all that its message is composed of. `since` begins with the change
     that was said last, where there is one.
@@ -75,7 +76,7 @@ class Claim:
     extra: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Said:
     """A claim, and what became of it. `crashed`: the channel raised, which it never should. `rang`: it was more than
     a quiet change of what stands."""
@@ -88,7 +89,7 @@ class Said:
     rang: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settling:
     """The tools of one settling. `struggling`: why nothing has got through for a while; '' where something has.
     `woken`: channels that have something to say because of it. `raised`: alerts of the gateway's own."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from gateway.contracts import Attempt, Ledger
@@ -16,6 +16,7 @@ from gateway.rules.quieting import digest_due
 from gateway.rules.retry import HOUR
 from gateway.settling import Claim, Outlet, Said, Settling
 from gateway.telemetry import HELD, logger
+from gateway.values import frozen
 
 log = logger()
 
@@ -28,7 +29,7 @@ GATHERING: Millis = 5_000
 """How long a summary of what is not critical waits for more of it before it is said first."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Turn:
     """What a lane has to say now; if nothing, when its next delivery is due (None: none waits). `woken`: other
     channels that have something to say because of what was settled. `raised`: an alert of the gateway's own waits."""
@@ -39,7 +40,7 @@ class Turn:
     raised: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Condition:
     """How a lane is doing. `recovered`: its vendor answers again, so nobody need wait in backoff. `struggling`: why
     nothing has got through for a while. `ringing`: how many messages are under way. `asked_until`: when the vendor's
@@ -55,7 +56,7 @@ class Condition:
 FINE: Final = Condition()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Turning:
     """The tools of one turn. `shared`: other gateways send over the same channel."""
 

@@ -9,13 +9,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 
 from gateway.clock import Steady
 from gateway.errors import StoreUnavailable
 from gateway.model import Key
 from gateway.pipeline import BEFORE_ALL, Pipeline
 from gateway.telemetry import BEATS, RESTARTS, logger
+from gateway.values import frozen
 
 log = logger()
 
@@ -141,7 +141,7 @@ async def ring(
             await waited(pipeline.rings, min(max(wait, 0.01), held.wait()))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Considered:
     """How far what lives is held against changed rules: up to this source and fingerprint, None where all of it is. A
     task that begins anew begins this anew. `rests_until`: of time.monotonic, when to go on."""

@@ -11,7 +11,6 @@ import email.policy
 import email.utils
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -19,6 +18,7 @@ from typing import Final
 
 from gateway.model import Message, Millis, Severity
 from gateway.rules.reading import clean
+from gateway.values import frozen
 
 # 7 bits pass every server, whatever it says it can do.
 _POLICY: Final = email.policy.SMTP.clone(cte_type="7bit")
@@ -67,7 +67,7 @@ _BLACK: Final = "#263238"
 _VERBS: Final = {"acknowledge": "#1565c0", "resolve": _GREEN, "silence": _GREY}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Envelope:
     """Who writes to whom, when, and where in which thread. Ids with their angle brackets."""
 

@@ -9,7 +9,6 @@ import json as jsonlib
 import ssl
 from collections.abc import Iterable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Protocol
 
@@ -18,6 +17,7 @@ import httpx2
 from yarl import URL
 
 from gateway.model import Json
+from gateway.values import frozen
 
 CONNECT_SECONDS = 5.0
 KEPT_SECONDS = 30.0
@@ -37,7 +37,7 @@ class BrokenError(Exception):
     """It went out, or may have, and there is no whole answer."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """Where to, and the user and password that stood in the address."""
 
@@ -45,7 +45,7 @@ class Place:
     login: tuple[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Request:
     """What is to be sent, to the last byte."""
 
@@ -55,7 +55,7 @@ class Request:
     body: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """What the vendor said. Header names are lower case; what stands twice is joined by a comma."""
 

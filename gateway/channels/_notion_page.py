@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import tzinfo
 
 from gateway.channels._notion_fields import Entry
 from gateway.channels._notion_values import Omitted, Property, cleared, same, written
 from gateway.model import Json, Message
+from gateway.values import frozen
 
 MOST_OF_A_PAGE = 450_000
 """Bytes of properties in one request. Notion takes 500 KB in all: developers.notion.com/reference/request-limits"""
 _ROOMS = (200_000, 50_000, 10_000, 2_000, 200)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Schema:
     """What the data source looks like: its properties by the compared form of their names."""
 
@@ -28,7 +28,7 @@ class Schema:
         return next((prop for prop in self.properties.values() if prop.type == "title"), None)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Page:
     """The properties to write, and those left out with the reason for each."""
 

@@ -9,12 +9,12 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TypeAlias
 
 from gateway.channels._notion_fields import Value, as_text
 from gateway.model import Json
+from gateway.values import frozen
 
 LONGEST_TEXT = 2_000
 """Characters of one text object, as Notion counts them: UTF-16 code units."""
@@ -25,7 +25,7 @@ _TRUE = frozenset(("true", "yes", "y", "on", "1", "ok", "okay", "pass", "passed"
 _FALSE = frozenset(("false", "no", "n", "off", "0", "fail", "failed", "failure", "error", "missing", "❌"))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Property:
     """A property of the data source. `options`: what a select or status may be, by name, as the schema says."""
 
@@ -35,7 +35,7 @@ class Property:
     options: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Omitted:
     """The value has no place in this property; why, without the value."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from gateway.channels._callbacks import text_of, within
 from gateway.channels._http import Answer, judge, retry_after
 from gateway.model import Json, Receipt, Rejected, Retry, Sent, Unknown
+from gateway.values import frozen
 
 _WORD = re.compile(r"[a-z][a-z0-9_:,]{0,79}")
 _LATER: Final = frozenset(
@@ -36,7 +36,7 @@ _ADVICE: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class No:
     """A call that did not succeed, and Slack's own word for it, '' where there is none."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from gateway.channels._http import LONGEST_WAIT, Answer, judge
 from gateway.model import Json, Millis, Rejected, Retry, Sent, Unknown
+from gateway.values import frozen
 
 SAME: Final = "message is not modified"
 _GONE: Final = ("message to edit not found", "message can't be edited", "message_id_invalid")
@@ -24,7 +24,7 @@ _ADVICE: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class No:
     """A call that did not succeed: what it means, Telegram's words in lower case, where the chat has moved to."""
 

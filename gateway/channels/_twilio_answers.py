@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from gateway.channels._http import Answer, judge, retry_after
 from gateway.model import Receipt, Rejected, Retry, Unknown
+from gateway.values import frozen
 
 BAD_ADDRESS: Final = 21609
 # twilio.com/docs/api/errors
@@ -26,7 +26,7 @@ _LASTING: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Taken:
     """Twilio has it, under this id."""
 

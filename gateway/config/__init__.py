@@ -7,7 +7,6 @@ wrong anywhere is refused whole, with every problem at once, so that a reload ca
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -33,6 +32,7 @@ from gateway.rules.documents import Value
 from gateway.rules.expectations import ExpectationSettings
 from gateway.rules.lifecycle import REOPEN_WITHIN
 from gateway.rules.retention import RetentionSettings
+from gateway.values import frozen
 
 __all__ = ["ChannelEntry", "Configuration", "Plugs", "Refused", "Source", "load", "outdated", "summary"]
 
@@ -49,7 +49,7 @@ class Refused(BadConfiguration):
         self.contents = contents
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plugs:
     """What routing.yaml may name in `adapter:` and `kind:`."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.config.entries import ChannelEntry, Source
@@ -13,9 +12,10 @@ from gateway.model import Millis
 from gateway.rules.expectations import ExpectationSettings
 from gateway.rules.retention import RetentionSettings
 from gateway.rules.routing import Routing
+from gateway.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Configuration:
     """A file that can be used. `hash` is the first 12 hex digits of the SHA-256 of its bytes.
 

@@ -15,11 +15,12 @@ from gateway.contracts import Adapter, ChannelSettings, SourceSettings, Template
 from gateway.model import GATEWAY
 from gateway.plugins import ChannelKind
 from gateway.rules.documents import Place, Value
+from gateway.values import frozen
 
 _SLEEP: Final = ", or write optional: true to let the {what} sleep"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Source:
     """A configured sender. `name` stands in its URL."""
 
@@ -29,7 +30,7 @@ class Source:
     settings: SourceSettings
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChannelEntry:
     """A configured way out, not connected yet."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 from pydantic import ValidationError
 
@@ -20,9 +19,10 @@ from gateway.rules.people import PersonSettings
 from gateway.rules.rotations import RotationSettings
 from gateway.rules.routing import RouteSettings, Routing
 from gateway.rules.silencing import ExpireSettings, InhibitSettings, MuteSettings
+from gateway.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Around:
     """What the routing needs to know of the rest. `adapters`: the names that there are; `sleeping`: the optional
     channels that are not set; `now`: when it is, None where that must not matter."""

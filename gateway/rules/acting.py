@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, assert_never
 
 from gateway.errors import Conflict
 from gateway.model import GATEWAY, Act, Change, Incident, Millis, Verb, What
 from gateway.rules.lifecycle import reopened, resolved
 from gateway.rules.phrases import instant
+from gateway.values import frozen
 
 _EVENT: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """What moved an incident where no person did: an alert's event."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Acted:
     """The incident as it is now, and how that came about; None where it was so already."""
 

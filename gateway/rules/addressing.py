@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gateway.model import GATEWAY, Incident, Millis, Override
 from gateway.rules.people import next_channel, quiet_until
 from gateway.rules.shifts import who
+from gateway.values import frozen
 
 if TYPE_CHECKING:
     from gateway.rules.routing import Routing
@@ -18,7 +19,7 @@ DEEPEST = 8
 """Escalations within escalations; a file that loops is refused, this is for what no file can be."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Addressee:
     """A channel that a name led to. `asked` is the name; `until`: when its person wants to hear of it, else None."""
 

@@ -11,17 +11,17 @@ worse. Never more than twice n ring in a window, where n is 6 or more.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from gateway.fields import Rate
 from gateway.model import Millis, Severity
+from gateway.values import frozen
 
 Budget = Rate
 STRICT_FROM = 6
 """So small a budget has no room to keep twice its size to the letter."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Room:
     """How many may ring now: of any severity, and beyond that of what is critical."""
 

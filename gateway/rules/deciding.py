@@ -37,6 +37,7 @@ from gateway.rules.lifecycle import REOPEN_WITHIN
 from gateway.rules.matching import Seen
 from gateway.rules.quieting import Later, Now, Scene, StandStill, telling
 from gateway.rules.routing import DEFAULT, RouteSettings, Routing, name_of, plan, step
+from gateway.values import frozen
 
 ANNOUNCED: Final = frozenset({"opened", "reopened", "worsened", "unmuted"})
 """Changes that read the routes anew."""
@@ -48,7 +49,7 @@ _ENDS_WITH_IT: Final[tuple[TimerKind, ...]] = ("tell", "escalate", "repeat", "ex
 _ENDS_WITH_AN_ACKNOWLEDGEMENT: Final[tuple[TimerKind, ...]] = ("tell", "escalate", "repeat")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rules:
     """What a good configuration gives the deciding: one value, swapped whole.
 
@@ -69,7 +70,7 @@ class Rules:
         object.__setattr__(self, "routes", named)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Known:
     """What the store knows beside the incidents: their deliveries and timers by incident, the open digests they are
     members of, the open digests by key and their deliveries; silences in force, overrides; who bears which mark."""

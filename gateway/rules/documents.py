@@ -28,6 +28,7 @@ from yaml.events import (
 )
 
 from gateway.errors import BadConfiguration, Problem
+from gateway.values import frozen
 
 LARGEST: Final = 1024 * 1024
 DEEPEST: Final = 20
@@ -44,7 +45,7 @@ _FORBIDDEN: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U0
 _SHOWABLE: Final = re.compile(r"[\w .()-]{1,64}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tree:
     """What a file says. `lines` holds the line of each key and item, counted from 1; () is the top.
 

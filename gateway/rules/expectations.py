@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Final, Literal, TypeAlias
 from zoneinfo import ZoneInfo
@@ -21,30 +20,31 @@ from gateway.rules.documents import Place
 from gateway.rules.names import NOBODY
 from gateway.rules.people import read_severity
 from gateway.rules.shapes import parse_rfc3339
+from gateway.values import frozen
 
 UTC: Final = ZoneInfo("UTC")
 _NOON: Final = dt.datetime(2026, 1, 5, 12)  # noqa: DTZ001  # a Monday, wherever the clock hangs
 _WHEN: Final = "must be now, never, or how long after the beginning, like at 5m"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Now:
     """Told at once, at the beginning."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class At:
     """Told so long after the beginning."""
 
     after: Millis
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Never:
     """Not told."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Newest:
     """In `resolve: true`: the alert that came last."""
 

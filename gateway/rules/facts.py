@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +12,7 @@ from gateway.rules.fitting import cut, one_line
 from gateway.rules.occasions import Story
 from gateway.rules.phrases import PHRASES, Language, Phrases, clock, duration, instant, our_note, zone_name
 from gateway.rules.shapes import LATEST, parse_rfc3339
+from gateway.values import frozen
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -48,7 +48,7 @@ _ABOUT: Final[Mapping[Occasion, tuple[str, ...]]] = {
 """The facts that an occasion is about, for a reply to a message that says all the rest."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Telling:
     """In which language, at what instant and in which time zone (None for UTC) it is told."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from gateway.model import Millis
 from gateway.rules.calendars import instant, transition, wall_clock
+from gateway.values import frozen
 
 ANCHOR: Final = dt.date(1970, 1, 5)
 """A Monday: from here turns are counted where the file does not say from when."""
@@ -24,7 +24,7 @@ def reached(moment: dt.datetime, zone: ZoneInfo) -> Millis:
     return transition(second, first, zone) if second < first else first
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Handoffs:
     """Turns that follow each other every so many days, `minutes` after midnight, in one zone.
 

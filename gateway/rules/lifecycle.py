@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from gateway.model import GATEWAY, Alert, Change, Event, Incident, Millis, What
 from gateway.rules.reading import MOST_FIELDS, MOST_LABELS
+from gateway.values import frozen
 
 REOPEN_WITHIN: Millis = 600_000
 MOST_MOVES = 50
 """Instants of opening and closing that an incident remembers."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Folded:
     """The incident as it is now, and the changes that brought it there; none for a mere repeat."""
 

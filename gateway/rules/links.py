@@ -11,11 +11,11 @@ import base64
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from gateway.errors import BadCredential, TocsinError
 from gateway.model import Millis
+from gateway.values import frozen
 
 LinkVerb: TypeAlias = Literal["acknowledge", "resolve", "silence"]
 
@@ -37,7 +37,7 @@ class Expired(TocsinError):
     """The link was good once."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Link:
     """What following it does. `subject`: the id of the incident, or of the digest. `delivery`, `channel`: whose
     message it stood in. Good while now < `expires`."""

@@ -11,7 +11,7 @@ import fnmatch
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, TypeAlias
 
 import re2
@@ -20,6 +20,7 @@ from pydantic_core import CoreSchema, core_schema
 from gateway.model import Incident, Millis, Severity
 from gateway.rules.calendars import CalendarSettings, is_open, located, suggestion
 from gateway.rules.documents import Place
+from gateway.values import frozen
 
 Calendars: TypeAlias = Mapping[str, CalendarSettings]
 
@@ -40,7 +41,7 @@ _NO_BLOCK: Final = 'must be a mapping of conditions, like {severity: ">=error", 
 _EMPTY: Final = "is empty; give it a value, or remove it"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Seen:
     """One incident at one hour, as many match blocks look at it: each of its texts is folded only once."""
 
@@ -50,7 +51,7 @@ class Seen:
     folded: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Match:
     """A match block, compiled. As a field of Settings it is read from the tree of the file.
 
@@ -98,7 +99,7 @@ class Match:
 # --- the conditions: `wanted` is what the file says, `was` what the incident is -----------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _OfSeverity:
     wanted: str
     levels: frozenset[Severity]
@@ -111,7 +112,7 @@ class _OfSeverity:
         return seen.incident.severity.word
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _OfText:
     """`exact` and `glob` are in folded case; `expressions` are RE2 over UTF-8. `heads`: how every value begins that
     may hold; () where it may begin in any way."""
@@ -142,7 +143,7 @@ class _OfText:
         return self.look(seen.incident)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _During:
     """Holds while one of the calendars is open; a calendar that nobody configured is closed."""
 
@@ -157,7 +158,7 @@ class _During:
         return "open" if self.holds(seen) else "closed"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Not:
     """Holds where the block inside does not. A block of one line lends it its key: `not.severity`."""
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from gateway.model import GATEWAY
@@ -15,6 +14,7 @@ from gateway.rules.calendars import choice, nearest, suggestion
 from gateway.rules.documents import Place, Value
 from gateway.rules.escalation import loops
 from gateway.rules.matching import Match
+from gateway.values import frozen
 
 Wrong: TypeAlias = list[tuple[Place, str]]
 """Places in the file, each with a sentence."""
@@ -56,7 +56,7 @@ _LISTED: Final = {"routes": "route", "mutes": "mute", "inhibit": "rule", "tests"
 _SHOWABLE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Written:
     """A file as it is written: its tree with the variables filled in, the line of a place, the adapters there are."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from gateway.model import Change, Delivery, Incident, Occasion, Severity, State
+from gateway.values import frozen
 
 _ALARMS: Final[Mapping[str, Occasion]] = {
     "opened": "opened",
@@ -27,7 +27,7 @@ _QUIET: Final = frozenset(("eased", "linked", "muted"))
 _STARTS_ANEW: Final = frozenset(("opened", "reopened", "acknowledged", "unmuted", "steadied"))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Story:
     """`was`: the severity this channel heard last, None where that is unknown or nothing was heard."""
 
@@ -38,7 +38,7 @@ class Story:
     quiet: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Heard:
     """How the channel knows the incident; None for what is unknown."""
 

@@ -7,23 +7,23 @@ still; `group_by` makes it one of many in a conversation.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from gateway.model import Change, Delivery, Hold, Incident, Millis, Severity, Target, Timer
 from gateway.rules.phrases import duration
 from gateway.rules.routing import FlapSettings, RouteSettings
 from gateway.rules.silencing import alike, value_of
+from gateway.values import frozen
 
 MOVES: Final = frozenset({"opened", "reopened", "resolved"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Now:
     """Tell at once."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Later:
     """Tell at `until`, if there is still something to tell then."""
 
@@ -31,7 +31,7 @@ class Later:
     holds: tuple[Hold, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StandStill:
     """It flaps: nothing until it has stood still. `first`: nobody has said so yet, or not of one as bad as this.
     `severity`: the worst that was said of it, now included."""
@@ -46,7 +46,7 @@ Telling: TypeAlias = Now | Later | StandStill
 _NOW: Final = Now()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Scene:
     """What there is to know when a change is told to a channel: its route (None where the file has it no more), the
     channel's delivery so far, the incident's timers."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Final
 
 from pydantic import AfterValidator
@@ -10,6 +9,7 @@ from pydantic import AfterValidator
 from gateway.fields import Duration, Settings
 from gateway.model import Millis
 from gateway.rules.routing import RouteSettings
+from gateway.values import frozen
 
 DAY: Final[Millis] = 86_400_000
 
@@ -32,7 +32,7 @@ class RetentionSettings(Settings):
     incidents: Kept = 400 * DAY
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bounds:
     """What was received before `events`, and what was over before `incidents`, may go. Instants."""
 

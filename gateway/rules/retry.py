@@ -6,12 +6,13 @@ vendor asks for is obeyed instead. `jitter` is a number in [0, 1) that the calle
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Literal, assert_never
 
 from gateway.model import Delivery, Millis, Receipt, Ref, Rejected, Retry, Sent, Unknown
 from gateway.rules.fitting import cut, one_line
 from gateway.rules.phrases import duration
+from gateway.values import frozen
 
 HOUR: Final[Millis] = 3_600_000
 SHORTEST: Final[Millis] = 2_000
@@ -24,7 +25,7 @@ _TIRED: Final = 3
 _LONGEST_REST: Final[Millis] = 60_000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RetryPolicy:
     """`unknown_again`: how often an Unknown is sent again; None for as often as a Retry."""
 
@@ -32,7 +33,7 @@ class RetryPolicy:
     unknown_again: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settlement:
     """A delivery after an attempt, in its own words. `lane_pause`: the instant until which the vendor wants
     the whole channel to rest, or 0. `dead`: it has just become a dead letter."""
@@ -96,7 +97,7 @@ def backoff(tries: int, jitter: float) -> Millis:
     return round(whole * (0.8 + 0.4 * jitter))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lane:
     """How a channel has been doing. `failures` in a row; no send before `rest_until`, and one at a time
     while `failures` are three or more. `asked_until` is the part of the rest that the vendor asked for."""

@@ -25,6 +25,7 @@ from gateway.rules.people import PersonSettings
 from gateway.rules.rotations import RotationSettings
 from gateway.rules.silencing import Alike, ExpireSettings, InhibitSettings, MuteSettings
 from gateway.rules.verdicts import STOPPED, Verdicts
+from gateway.values import frozen
 
 DEFAULT: Final = "default"
 """The route in a target that heard because no route took the incident."""
@@ -78,7 +79,7 @@ class RouteSettings(Settings):
         return self
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Routing:
     """All that decides who hears. `sleeping`: optional channels that are not set. `configuration`: the file's hash."""
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, TypeAlias
 
@@ -15,6 +14,7 @@ from gateway.model import Millis, Override
 from gateway.rules.calendars import KNOWN, CalendarSettings, edges, is_open
 from gateway.rules.handoffs import ANCHOR, Handoffs, reached
 from gateway.rules.rotations import RotationSettings
+from gateway.values import frozen
 
 Calendars: TypeAlias = Mapping[str, CalendarSettings]
 Gap: TypeAlias = tuple[Millis, Millis]
@@ -25,7 +25,7 @@ HORIZON: Final[Millis] = 5 * _WEEK
 """How far a change is looked for at least. Overrides that ended so long ago need not be known."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Shift:
     """`member` is on call from `begin` up to `end`, or nobody, where it is ''. `because`: 'rotation', 'layer 0' as
     the file counts them, or 'override by kim'."""
@@ -36,7 +36,7 @@ class Shift:
     because: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OnCall:
     """Who is on call, or '', and why. `since` and `until` are None where it was never, or will never be, another."""
 
@@ -117,7 +117,7 @@ def _of(name: str, overrides: Sequence[Override]) -> list[Override]:
     return [one for one in overrides if one.rotation == name]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Roster:
     """One rotation with what people wished beside its file."""
 

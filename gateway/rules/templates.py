@@ -7,7 +7,7 @@ done. What is printed is made harmless by the channel; what stands in the templa
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Final
 
 import jinja2
@@ -17,6 +17,7 @@ from gateway.rules.fitting import one_line
 from gateway.rules.phrases import rfc_3339
 from gateway.rules.sandbox import FAULTS, RUN, Fact, Run, template
 from gateway.rules.syntax import Wrong
+from gateway.values import frozen
 
 OUTPUT_MOST: Final = 8_192
 _TEXT_MOST: Final = 4_000
@@ -37,7 +38,7 @@ NAMES: Final = frozenset(
 """The variables of a template."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CompiledTemplates:
     """What `templates:` of one channel became; None for the words that are ours."""
 
@@ -45,7 +46,7 @@ class CompiledTemplates:
     body: jinja2.Template | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failed:
     """A template could not say it. `reason` is the name of a fault, never a value."""
 

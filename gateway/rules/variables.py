@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from gateway.rules.documents import Place, Value
+from gateway.values import frozen
 
 ReadFile: TypeAlias = Callable[[str], str]
 """A path as written → the file's text. Raises OSError or ValueError (no text)."""
@@ -22,7 +23,7 @@ _NAME: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 _FILE: Final = "file:"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Gap:
     """A place whose text could not be filled. `name` is the variable that is not set (`file:…` for a file
     that cannot be read); '' where what is written inside `${…}` is wrong itself."""
@@ -32,7 +33,7 @@ class Gap:
     what: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Filled:
     """The tree's value with its variables in. A text with a gap stays as it was written.
 

@@ -17,6 +17,7 @@ from typing import Any, Final, overload
 from gateway.model import Because, Json, Missed
 from gateway.rules.lookup import Lookup, named
 from gateway.rules.matching import Match, Seen
+from gateway.values import frozen
 
 STOPPED: Final = -1
 """In the place of a missed condition: the route was not read, because one before it said stop."""
@@ -85,7 +86,7 @@ class Verdicts(Sequence[Because]):
         return {"misses": runs, "said": said, "was": dict(was), "stopped_by": self.stopped_by}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Table:
     """The routes as decisions refer to them. `id` is made of what they are called and want."""
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from gateway.model import Occasion, Severity, State
+from gateway.values import frozen
 
 Language: TypeAlias = Literal["en", "ko"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Phrases:
     """Everything we say in one language. `heads` stand before a title, `openings` begin what is read aloud;
     `{severity}`, `{at}`, `{span}`, `{what}` and the like are filled in. `actions`: the words on buttons, by verb."""

@@ -6,7 +6,7 @@ A ladder: the channel's own template, else our words, else the plainest text. No
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Final
 
 from gateway.model import GATEWAY, Action, Change, Delivery, Incident, Message, Millis, Occasion, Severity
@@ -15,6 +15,7 @@ from gateway.rules.fitting import brief, cut, one_line, spoken, web_address
 from gateway.rules.occasions import Story, read_story, standing
 from gateway.rules.phrases import PHRASES, Language
 from gateway.rules.saying import aside_short, head, speech
+from gateway.values import frozen
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -29,7 +30,7 @@ _PASSING: Final[frozenset[Occasion]] = frozenset(("noted", "assigned"))
 """News that leaves a problem as it stands."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Voice:
     """How one channel speaks. `escape` makes foreign text harmless in its markup, for templates only.
 
@@ -47,7 +48,7 @@ class Voice:
     short_forms: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Context:
     """What goes along with a story: whose voice, when, and what the message carries beside its words.
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Literal, Protocol
 
@@ -20,6 +19,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
+
+from gateway.values import frozen
 
 SQLITE: Final[sa.Dialect] = sqlite.dialect()
 POSTGRESQL: Final[sa.Dialect] = psycopg.dialect()  # type: ignore[no-untyped-call]
@@ -41,7 +42,7 @@ class Row(Protocol):
     def keys(self) -> Iterable[str]: ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Compiled:
     """`order`: the names of the values in the order of the question marks. `fixed`: values that stand in the
     statement itself."""

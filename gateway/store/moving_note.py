@@ -16,11 +16,12 @@ import json
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from gateway.errors import TocsinError
+from gateway.values import frozen
 
 Word: TypeAlias = Literal["", "copying", "asked", "held", "done"]
 
@@ -30,7 +31,7 @@ _BYTES: Final = 1_024
 """One write of one block: whoever reads sees the old note or the new one."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Note:
     """`mover` names one run of the command; `to` is where the database went, without a password."""
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from gateway.store.driver import Connection, Prepared, among, listed
 from gateway.store.schema import apart, word
+from gateway.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Listing:
     """A table with an `id` and a `state`, and the columns to show. States that few rows are in (`seldom`) have an index
     of their own, which is not in the order of ids: what it holds is sorted."""

@@ -9,7 +9,7 @@ are passed over, and what is gone is not found.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -35,6 +35,7 @@ from gateway.store.schema import (
     timers,
     word,
 )
+from gateway.values import frozen
 
 ROWS_OF_A_BITE: Final = 150
 """Of any one table."""
@@ -136,7 +137,7 @@ _SPENT_KEYS = sa.select(seen.c.source, seen.c.key).where(seen.c.until < _BEFORE)
 _DROP_KEYS = Prepared(sa.delete(seen).where(sa.tuple_(seen.c.source, seen.c.key).in_(_SPENT_KEYS)))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Kind:
     """One sort of thing that goes as a whole: how it is found, when it may go, and what goes before it, whose number
     has no bound, and with it."""
@@ -181,7 +182,7 @@ Place = tuple[Millis, str]
 START: Final[Place] = (0, "")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Looked:
     """`ids` may go; `place` is where to look next, None where there is no more."""
 

@@ -8,7 +8,6 @@ ends early and says where to go on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -16,6 +15,7 @@ import sqlalchemy as sa
 from gateway.model import Millis, Severity, State
 from gateway.store.driver import Connection, Prepared, among, listed
 from gateway.store.schema import apart, incidents
+from gateway.values import frozen
 
 MOST_SIFTED: Final = 5_000
 """Incidents that a page looks at to find those that fit, where they lie side by side."""
@@ -38,7 +38,7 @@ _MOVED: Final = Prepared(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wanted:
     """What a list is asked for; what is empty or None is not asked. `text` is part of the title, in any case.
     `since`: what has moved then or later."""
@@ -51,7 +51,7 @@ class Wanted:
     since: Millis | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Found:
     """Rows of `incidents`. `rest`: there may be more behind this place, though these be fewer than were asked for."""
 
@@ -79,7 +79,7 @@ async def search(connection: Connection, wanted: Wanted, before: Place | None, m
     return _found([row for row in rows if floor is None or _place(row) >= floor], most, floor)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Way:
     """What an index answers, and what is to be sifted on the way, of at most so many rows."""
 

@@ -16,7 +16,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from gateway.contracts import Accepted
@@ -26,6 +25,7 @@ from gateway.store.driver import Connection
 from gateway.store.engines import Engine, in_a_line, unavailable
 from gateway.store.line import Line
 from gateway.telemetry import logger
+from gateway.values import frozen
 
 log = logger()
 T = TypeVar("T")
@@ -53,7 +53,7 @@ Entries = deque[tuple[Entry, asyncio.Future[Accepted]]]
 Work = Callable[[Any], Awaitable[Any]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wish:
     """Work to be done in a transaction. `lasting`: who asks for it relies on it whatever happens to the machine."""
 

@@ -10,9 +10,10 @@ from gateway.contracts import Listener
 from gateway.model import Millis, Receipt, Replica
 from gateway.pipeline import Pipeline
 from gateway.store.safe import Safe
+from gateway.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RefusedFile:
     """A saved configuration that was not taken. `problems` never print a credential, URL or address."""
 

@@ -7,7 +7,6 @@ import binascii
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
@@ -19,6 +18,7 @@ from gateway.rules.calendars import choice, suggestion
 from gateway.rules.reading import decode
 from gateway.rules.shapes import parse_rfc3339
 from gateway.store.searching import Wanted
+from gateway.values import frozen
 from gateway.web import intake
 from gateway.web.auth import headers_of
 from gateway.web.problems import Refused
@@ -72,7 +72,7 @@ def _check_keys(document: Mapping[str, Any], keys: Collection[str]) -> None:
         raise Refused(422, "A key is unknown.", "bad_field", errors=wrong)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Question:
     """What `explain` is asked. `source` None: the body is a generic alert. `at` is as it was written."""
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from gateway.errors import StoreUnavailable
 from gateway.model import Millis
 from gateway.store.driver import Connection
+from gateway.values import frozen
 
 LONGEST_FAULT: Final = 400
 """Characters."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Faults:
     """What its driver raises. `passing`: the engine's own, which may pass (locked, full, gone, broken). `unfit`, asked
     first: what is wrong with the work itself, so that no waiting mends it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final, LiteralString
 
 import psycopg
@@ -11,6 +10,7 @@ import sqlalchemy as sa
 from gateway.errors import TocsinError
 from gateway.store.schema import HEAD, VERSION_TABLE, metadata
 from gateway.telemetry import logger
+from gateway.values import frozen
 
 log = logger()
 
@@ -22,7 +22,7 @@ with it, and a pooler cannot lose it."""
 _KEEPS: Final[tuple[LiteralString, ...]] = ("on", "local", "remote_write", "remote_apply")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Found:
     """`now`: its clock, in milliseconds since 1970. `pooled`: a pooler stands between. `commit`: how our transactions
     are to be committed."""

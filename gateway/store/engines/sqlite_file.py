@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import aiosqlite
 
 from gateway.store.driver import NONE, SQLITE, Connection, Control, Prepared, Row, Rows
+from gateway.values import frozen
 
 
 class File(Connection):
@@ -83,7 +83,7 @@ FULL: Final[Said] = ("PRAGMA synchronous = FULL", _NOTHING)
 NORMAL: Final[Said] = ("PRAGMA synchronous = NORMAL", _NOTHING)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """Of what was asked: the rows that the last gave, by these names, and how many rows all of it touched."""
 

@@ -13,7 +13,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +25,7 @@ from gateway.store.moving_note import Mover
 from gateway.store.schema import metadata
 from gateway.store.transfer import source
 from gateway.store.transfer.target import Target, opened
+from gateway.values import frozen
 
 TABLES: Final = tuple(table for table in metadata.sorted_tables if table.name != "replicas")
 """Who runs on the old database says nothing about the new one."""
@@ -37,7 +37,7 @@ _TOLD_EVERY: Final = 50_000
 Tell = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Transfer:
     """What was moved. `stood`: for how many seconds a gateway has taken nothing by now; None where none ran."""
 
