@@ -17,6 +17,7 @@ from pathlib import Path
 import uvloop
 
 from bench import deciding, load, server
+from bench.figures import percentile
 
 CONNECTIONS = 64
 MOST_DRAIN_SECONDS = 120.0
@@ -119,7 +120,7 @@ class Bench:
         waits = sorted(tally.waits)
         print(
             f"  gateway, durable   {per_second:8,.0f}/s  {1e6 * spent / tally.accepted:5.0f} µs CPU a request"
-            f"  p50 {1e3 * waits[len(waits) // 2]:.1f} ms  p99 {1e3 * waits[len(waits) * 99 // 100]:.1f} ms"
+            f"  p50 {1e3 * waits[len(waits) // 2]:.1f} ms  p99 {1e3 * percentile(waits, 0.99):.1f} ms"
             f"  ratio {per_second / bare:.3f}" + (f"  other answers {others}" if others else "")
         )
         print(
@@ -144,7 +145,7 @@ class Bench:
         waits = sorted(tally.waits)
         if len(told) < len(sent_at):
             print(f"    {len(sent_at) - len(told)} of {len(sent_at)} did not arrive in time")
-        accept, deliver = (1e3 * numbers[len(numbers) * 99 // 100] for numbers in (waits, told))
+        accept, deliver = (1e3 * percentile(numbers, 0.99) for numbers in (waits, told))
         print(
             f"  100/s              202 p50 {1e3 * waits[len(waits) // 2]:.1f} p99 {accept:.1f} ms;"
             f" to the receiver p50 {1e3 * told[len(told) // 2]:.1f} p99 {deliver:.1f} ms"

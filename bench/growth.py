@@ -27,6 +27,7 @@ from urllib.parse import urlencode
 import uvloop
 
 from bench import filling, load, server
+from bench.figures import percentile
 from gateway.rules.shapes import rfc3339
 
 PORT, RECEIVER_PORT = 18_491, 18_492
@@ -151,8 +152,9 @@ class Growth:
     def _compare(self, small: Mapping[str, list[float]], grown: Mapping[str, list[float]]) -> None:
         for name, waits in grown.items():
             before, after = (1e3 * one[len(one) // 2] for one in (small[name], waits))
-            print(f"  {name:46} p50 {before:6.1f} → {after:6.1f} ms;  p99 {1e3 * _p99(small[name]):6.1f} before")
-            self.table.add(f"{name}, p99", 1e3 * _p99(waits), "ms", 50)
+            worst = 1e3 * percentile(small[name], 0.99)
+            print(f"  {name:46} p50 {before:6.1f} → {after:6.1f} ms;  p99 {worst:6.1f} before")
+            self.table.add(f"{name}, p99", 1e3 * percentile(waits, 0.99), "ms", 50)
         medians = [waits[len(waits) // 2] / small[name][len(waits) // 2] for name, waits in grown.items()]
         self.table.add("a list's p50, full to empty: the worst", max(medians), "×")
         self.table.add("a list's p50, full to empty: the median", sorted(medians)[len(medians) // 2], "×")
@@ -182,7 +184,7 @@ class Growth:
     def _waits(self, name: str, tally: load.Tally) -> None:
         waits = sorted(tally.waits)
         self.table.add(f"{name}, p50", 1e3 * waits[len(waits) // 2], "ms")
-        self.table.add(f"{name}, p99", 1e3 * _p99(waits), "ms")
+        self.table.add(f"{name}, p99", 1e3 * percentile(waits, 0.99), "ms")
         others = {status: count for status, count in tally.statuses.items() if status != 202}
         if others:
             print(f"    other answers {others}", flush=True)
@@ -301,10 +303,6 @@ def _questions(deep: Mapping[str, str], incident: str, now: int) -> list[tuple[s
 
 def _cursor(key: str) -> str:
     return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
-
-
-def _p99(waits: Sequence[float]) -> float:
-    return waits[len(waits) * 99 // 100]
 
 
 def _within(buckets: Sequence[tuple[float, float]], count: float) -> float:

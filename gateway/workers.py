@@ -25,7 +25,7 @@ SILENT_SECONDS = 30.0
 RESTART_SECONDS = 0.5
 BATCH = 64
 BATCH_UNDER_PRESSURE = 24
-REST_UNDER_PRESSURE = 8.0
+REST_UNDER_PRESSURE = 12.0
 """While senders queue, deciding rests this many times as long as it worked: accepting goes first."""
 LONGEST_REST = 1.0
 LOOK_SECONDS = 0.01

@@ -12,7 +12,7 @@ from gateway.contracts import Accepted
 from gateway.model import Event, Millis
 from gateway.store.driver import Connection, Prepared, Row, Rows, among, insert, listed, written
 from gateway.store.newest import Listing, newest
-from gateway.store.schema import events, seen, word
+from gateway.store.schema import apart, events, seen, word
 
 _ADD = Rows(lambda rows: sa.insert(events).values(rows), [column.name for column in events.c])
 _NEW_KEY = insert(seen)
@@ -39,7 +39,9 @@ _FINISH = Prepared(
 _FINISH_ALL = Prepared(sa.update(events).where(among(events.c.id, "ids")).values(state="done", reason=""))
 _UNREADABLE = Prepared(
     sa.select(sa.func.count().label("many")).where(
-        events.c.state == word("unreadable"), events.c.source == sa.bindparam("of_source")
+        # Of one source there may be a million events: those that could not be read are few.
+        events.c.state == word("unreadable"),
+        apart(events.c.source) == sa.bindparam("of_source"),
     )
 )
 _AGAIN = Prepared(
@@ -48,7 +50,7 @@ _AGAIN = Prepared(
     .values(state="waiting", reason=sa.case((events.c.reason == "", "replayed"), else_=events.c.reason))
 )
 _SHOWN = (*(column for column in events.c if column.name != "body"), sa.literal("").label("body"))
-_LISTING = Listing(events, _SHOWN, frozenset(("unreadable",)))
+_LISTING = Listing(events, _SHOWN, events.c.source, frozenset(("unreadable",)), frozenset(("waiting", "unreadable")))
 _GET = Prepared(sa.select(events).where(events.c.id == sa.bindparam("event")))
 # The oldest is the first by its id: to ask each of them when it came would read them all.
 _FIRST = sa.select(events.c.received_at).where(events.c.state == word("waiting")).order_by(events.c.id).limit(1)
@@ -146,8 +148,7 @@ class Inbox:
 
     async def page(self, state: Collection[str], source: str | None, before: str | None, most: int) -> list[Event]:
         """Events, newest first, without their bodies; those older than the id `before`."""
-        where = [] if source is None else [events.c.source == source]
-        rows = await newest(self._connection, _LISTING, state, where, before, most)
+        rows = await newest(self._connection, _LISTING, state, source, before, most)
         return [_event(row) for row in rows]
 
     async def depth(self) -> tuple[int, Millis | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,27 +15,38 @@ from gateway.values import frozen
 @frozen
 class Listing:
     """A table with an `id` and a `state`, and the columns to show. States that few rows are in (`seldom`) have an index
-    of their own, which is not in the order of ids: what it holds is sorted."""
+    of their own, which is not in the order of ids: what it holds is sorted. `of`: a column that may be asked for as
+    well; where a state is one of `fewer`, its index holds less than there is of any one value of that."""
 
     table: sa.Table
     shown: Iterable[sa.ColumnElement[Any]]
+    of: sa.ColumnElement[str]
     seldom: frozenset[str]
+    fewer: frozenset[str] = frozenset()
+
+    def conditions(self, state: str, whose: str | None) -> list[sa.ColumnElement[bool]]:
+        """Rows in this state (any, where it is empty), and of this value of `of` where one is asked for."""
+        asked = [self.table.c.state == word(state)] if state else []
+        if whose is not None:
+            asked.append((apart(self.of) if state in self.fewer else self.of) == whose)
+        return asked
 
 
 async def newest(
     connection: Connection,
     listing: Listing,
     states: Collection[str],
-    where: Sequence[sa.ColumnElement[bool]],
+    whose: str | None,
     before: str | None,
     most: int,
 ) -> list[Any]:
-    """The newest rows in any of these states (none: in all), of those whose id is below `before`."""
+    """The newest rows in any of these states (none: in all), of those whose id is below `before`, and whose `of` is
+    `whose` where that is asked for."""
     table = listing.table
     found: list[Any] = []
     for state in sorted(states) or [""]:
         order = apart(table.c.id) if state in listing.seldom else table.c.id
-        conditions = [*where, *([table.c.state == word(state)] if state else [])]
+        conditions = listing.conditions(state, whose)
         if before is not None:
             conditions.append(order < before)
         ids = sa.select(table.c.id).where(*conditions).order_by(order.desc()).limit(most)

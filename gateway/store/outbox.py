@@ -161,7 +161,7 @@ _AGAIN = Prepared(
         reason="",
     )
 )
-_LISTING = Listing(deliveries, deliveries.c, frozenset(("waiting", "failed")))
+_LISTING = Listing(deliveries, deliveries.c, deliveries.c.channel, frozenset(("waiting", "failed")))
 _GET = Prepared(sa.select(deliveries).where(_THIS))
 _ATTEMPTS = Prepared(sa.select(attempts).where(among(attempts.c.delivery_id, "ids")).order_by(attempts.c.id))
 _DEPTHS = Prepared(
@@ -351,8 +351,7 @@ class Outbox:
 
     async def page(self, state: Collection[str], channel: str | None, before: str | None, most: int) -> list[Delivery]:
         """Deliveries, newest first; those older than the id `before`."""
-        where = [] if channel is None else [deliveries.c.channel == channel]
-        rows = await newest(self._connection, _LISTING, state, where, before, most)
+        rows = await newest(self._connection, _LISTING, state, channel, before, most)
         return [delivery_of(row) for row in rows]
 
     async def attempts_of(self, ids: Collection[str]) -> dict[str, list[Attempt]]:

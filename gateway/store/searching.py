@@ -17,10 +17,10 @@ from gateway.store.driver import Connection, Prepared, among, listed
 from gateway.store.schema import apart, incidents
 from gateway.values import frozen
 
-MOST_SIFTED: Final = 5_000
+MOST_SIFTED: Final = 2_500
 """Incidents that a page looks at to find those that fit, where they lie side by side."""
-MOST_SCATTERED: Final = 1_500
-"""The same where each lies somewhere else: all of one source, service or severity."""
+MOST_SCATTERED: Final = 500
+"""The same where each lies somewhere else: all of one source, service or severity, and what is not over."""
 FEW: Final = 1_000
 """So many that have moved lately are sorted; more are found by walking."""
 
@@ -109,7 +109,8 @@ def _ways(wanted: Wanted) -> list[_Way]:
 
 def _by_state(wanted: Wanted, sifted: dict[str, Condition]) -> list[_Way]:
     rest = [condition for name, condition in sifted.items() if name != "states"]
-    return [_Way([incidents.c.state == state], rest, MOST_SIFTED) for state in sorted(wanted.states)]
+    most = {"resolved": MOST_SIFTED}
+    return [_Way([incidents.c.state == one], rest, most.get(one, MOST_SCATTERED)) for one in sorted(wanted.states)]
 
 
 def _conditions(wanted: Wanted) -> dict[str, Condition]:

@@ -12,8 +12,7 @@ from gateway.model import Severity
 from gateway.store import changes, digests, inbox, incidents, outbox, quiet, retention, searching, timers
 from gateway.store.driver import SQLITE, Prepared
 from gateway.store.engines import sqlite as engine
-from gateway.store.newest import newest
-from gateway.store.schema import deliveries
+from gateway.store.newest import Listing, newest
 from gateway.store.searching import Wanted
 
 STATEMENTS = {
@@ -61,7 +60,8 @@ def test_no_statement_reads_a_whole_table(database: Path, name: str) -> None:
         and "VIRTUAL TABLE" not in step
         and not step.startswith(("SCAN due", "SCAN (sub"))
     ]
-    assert all("_waiting" in step for step in scans), scans
+    # These hold what is waiting, or could not be read, and nothing else.
+    assert all("_waiting" in step or "events_unreadable" in step for step in scans), scans
 
 
 @pytest.mark.parametrize("name", sorted(GAUGES | AT_START_OR_RELOAD))
@@ -98,17 +98,24 @@ def test_a_list_of_incidents_is_walked_by_the_index_that_was_meant(
 
 
 @pytest.mark.parametrize(
-    ("states", "where", "index"),
+    ("listing", "states", "whose", "index"),
     [
-        ("failed", [], "deliveries_failed"),
-        ("waiting", [], "deliveries_due"),
-        ("said", [], "sqlite_autoindex_deliveries_1"),
-        ("", [deliveries.c.channel == "x"], "deliveries_channel"),
-        ("failed", [deliveries.c.channel == "x"], "deliveries_failed"),
+        (outbox._LISTING, "failed", None, "deliveries_failed"),
+        (outbox._LISTING, "waiting", None, "deliveries_due"),
+        (outbox._LISTING, "said", None, "sqlite_autoindex_deliveries_1"),
+        (outbox._LISTING, "", "x", "deliveries_channel"),
+        (outbox._LISTING, "failed", "x", "deliveries_failed"),
+        (outbox._LISTING, "waiting", "x", "deliveries_due"),
+        (inbox._LISTING, "", "x", "events_source"),
+        (inbox._LISTING, "done", "x", "events_source"),
+        # Of one source there may be a million, of these states a few.
+        (inbox._LISTING, "waiting", "x", "events_waiting"),
+        (inbox._LISTING, "unreadable", "x", "events_unreadable"),
+        (inbox._LISTING, "unreadable", None, "events_unreadable"),
     ],
 )
-async def test_a_list_of_deliveries_too(
-    database: Path, states: str, where: list[sa.ColumnElement[bool]], index: str
+async def test_a_list_of_deliveries_or_events_too(
+    database: Path, listing: Listing, states: str, whose: str | None, index: str
 ) -> None:
     class Noting:
         def __init__(self) -> None:
@@ -119,8 +126,13 @@ async def test_a_list_of_deliveries_too(
             return []
 
     noting = Noting()
-    await newest(noting, outbox._LISTING, states.split(), where, "before", 50)  # type: ignore[arg-type]
+    await newest(noting, listing, states.split(), whose, "before", 50)  # type: ignore[arg-type]
     assert any(f" {index}" in step for step in plan(database, noting.asked[0])), plan(database, noting.asked[0])
+
+
+def test_what_of_a_source_could_not_be_read_is_counted_by_an_index_that_holds_nothing_else(database: Path) -> None:
+    (step,) = plan(database, inbox._UNREADABLE)
+    assert "INDEX events_unreadable" in step
 
 
 OF_LISTS = ("incidents_source ", "incidents_service", "incidents_severity", "incidents_state", "incidents_updated")
