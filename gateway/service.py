@@ -7,22 +7,21 @@ import asyncio
 import gc
 import random
 import socket
-from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway import __version__, config, gauging, rehearsing, removed, sweeping, workers
+from gateway import __version__, gauging, removed, sweeping, workers
+from gateway.announcing import Announcer
 from gateway.answering import LINKS
 from gateway.clock import Steady, new_id, now_ms
 from gateway.config import Configuration
-from gateway.config.watch import Watch
-from gateway.errors import BadConfiguration, StoreUnavailable
+from gateway.errors import StoreUnavailable
+from gateway.following import Following
 from gateway.lanes import Lanes
-from gateway.model import GATEWAY, Event, Millis, Replica
+from gateway.model import GATEWAY, Millis, Replica
 from gateway.pipeline import LEASE, Pipeline
 from gateway.plugins import adapters
 from gateway.rules import own, retention
@@ -31,18 +30,14 @@ from gateway.rules.folding import MOST_LIVING
 from gateway.rules.retry import LONGEST
 from gateway.standstill import Standstill
 from gateway.store.safe import EVENTS, Ledger, Safe
-from gateway.telemetry import (
-    RELOADS,
-    logger,
-)
+from gateway.telemetry import logger
 from gateway.values import frozen
 from gateway.web.app import Face
-from gateway.web.house import House, RefusedFile
+from gateway.web.house import House
 
 log = logger()
 
 TIDY_SECONDS = 5.0
-SECOND_LOOK_SECONDS = 0.7
 CLOCK_SLACK: Millis = 60_000
 GONE_AFTER: Millis = 600_000
 BEING_MOVED = "the database is being moved; send it again"
@@ -68,8 +63,6 @@ class Service:
         self._crew = workers.Crew()
         self._store_crew = workers.Crew()
         self._returning = False
-        self._untold: deque[Event] = deque()
-        self._telling = asyncio.Lock()
         self.fault = ""
         self._clock = Steady()
         self._id = new_id()
@@ -93,6 +86,8 @@ class Service:
             link_used=self._link_used,
             started_at=now_ms(),
         )
+        self._announcer = Announcer(self.pipeline)
+        self._following = Following(options.config, options.environ, self.house, self._apply, self._announcer)
 
     def app(self) -> ASGIApp:
         face = Face(self.house)
@@ -123,7 +118,7 @@ class Service:
             self._crew.start("clock", self._follow_clock)
         self._crew.start("tidy", self._tidy)
         self._crew.start("retention", self._retain)
-        self._crew.start("configuration", self._follow)
+        self._crew.start("configuration", lambda: self._following.serve(lambda: self._crew.beat("configuration")))
 
     async def _rest(self) -> None:
         """Begin nothing new."""
@@ -251,84 +246,11 @@ class Service:
         """The channels that are configured, asleep or not."""
         return {*self.house.configuration.channels, *self.house.configuration.sleeping_channels}
 
-    async def _follow(self) -> None:
-        """Take every saved file that is right; keep the last good one where it is wrong, and say so."""
-        watch = Watch(self.house.configuration.contents)
-        await self._warn(self.house.configuration)
-        while True:
-            changed = asyncio.ensure_future(watch.changed())
-            while not changed.done():
-                self._crew.beat("configuration")
-                await asyncio.wait({changed}, timeout=workers.TICK_SECONDS)
-            changed.result()
-            fresh = await self._read()
-            if isinstance(fresh, BadConfiguration):
-                # A file saved in two strokes is wrong for a moment: that is no reason to page anybody.
-                await asyncio.sleep(SECOND_LOOK_SECONDS)
-                fresh = await self._read()
-            if isinstance(fresh, BadConfiguration):
-                await self._refuse(fresh)
-                watch.follow({**self.house.configuration.contents, **getattr(fresh, "contents", {})})
-            else:
-                await self._take(fresh)
-                watch.follow(fresh.contents)
-
-    async def _read(self) -> Configuration | BadConfiguration:
-        try:
-            return await asyncio.to_thread(self._rehearsed)
-        except BadConfiguration as refused:
-            return refused
-
-    def _rehearsed(self) -> Configuration:
-        """The file, if it can be used and its own tests come true. Raises BadConfiguration. Blocks."""
-        fresh = config.load(self._options.config, self._options.environ)
-        failed = rehearsing.problems(fresh, self._options.config)
-        if failed:
-            raise config.Refused(BadConfiguration(failed), fresh.contents)
-        return fresh
-
-    async def _refuse(self, refused: BadConfiguration) -> None:
-        problems = [str(problem) for problem in refused.problems]
-        self.house.refused = RefusedFile(self.pipeline.now(), problems)
-        RELOADS.labels("refused").inc()
-        log.error("configuration refused", problems=problems, in_force=self.house.configuration.hash)
-        await self._tell(own.configuration_refused(problems, new_id(), self.pipeline.now()))
-
-    async def _take(self, fresh: Configuration) -> None:
-        await self._apply(fresh)
-        RELOADS.labels("taken").inc()
-        log.info("configuration taken", hash=fresh.hash)
-        await self._warn(fresh)
-        if self.house.refused is not None:
-            self.house.refused = None
-            await self._tell(own.configuration_taken(new_id(), self.pipeline.now()))
-
-    async def _warn(self, configuration: Configuration) -> None:
-        """A file that was good does not turn bad because time passes: `tocsin check` refuses it, we go on with it."""
-        outdated = await asyncio.to_thread(config.outdated, configuration, self.pipeline.now())
-        if outdated:
-            log.warning("configuration outdated", problems=outdated, hash=configuration.hash)
-
-    async def _tell(self, event: Event) -> None:
-        """Store an event of our own, now or by one of the next sweeps: a problem that is not told, or whose end is
-        not, would stand wrong for ever."""
-        self._untold.append(event)
-        with suppress(StoreUnavailable):
-            await self._tell_rest()
-
-    async def _tell_rest(self) -> None:
-        """In order, one at a time. Raises StoreUnavailable; what is untold then stays."""
-        async with self._telling:
-            while self._untold:
-                # Each try has its own id: one whose outcome is unknown may have been stored.
-                await self.pipeline.tell(replace(self._untold[0], id=new_id()))
-                self._untold.popleft()
-
     async def _tidy(self) -> None:
         while True:
             self._crew.beat("tidy")
             with suppress(StoreUnavailable):
-                await self._tell_rest()
+                await self._announcer.tell_rest()
                 if self._returning:
                     await self._keep_promises()
                 await self.store.write(self._sweep)
