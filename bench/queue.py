@@ -4,10 +4,11 @@
     python -m bench.queue --replicas 4 --rate 800 --burst 2000 --every 60
 
 Each replica has one core (receiving goes before deciding, and that before telling) and one writer that commits in
-groups. The lanes of all replicas share a vendor's patience: its width for each replica, its latency, and its pace for
-all of them together. While a problem's message waits, more news of it enter that message: a delivery is a standing
-promise. Costs default to those measured; docs/scaling.md names their source, and tests/test_queue.py holds the model
-against what theory knows.
+groups. Where there are several, what is decided, and what a lane settles and claims, is done by one of them at a time,
+under one lock of the database's; receiving and sending is done side by side. The lanes of all replicas share a vendor's
+patience: its width for each replica, its latency, and its pace for all of them together. While a problem's message
+waits, more news of it enter that message: a delivery is a standing promise. Costs default to those measured;
+docs/scaling.md names their source, and tests/test_queue.py holds the model against what theory knows.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from dataclasses import dataclass, replace
 
 from bench.stations import Job, Station, Time
 
-TURN = 8
-"""Messages that a turn of a lane settles and claims at most."""
+TURN = 16
+"""Messages that a turn of a lane settles and claims at most: the width of a webhook's lane."""
 
 
 @dataclass(frozen=True, slots=True)
 class House:
     """Loads a second, costs in seconds. One event is one alert, about one of `problems` at random, told in each lane.
+    `settle` is the part of `say` that belongs to the turn.
 
     `speed` says how many times as fast the core is as the one of the costs; the disk stays as it is."""
 
@@ -39,13 +41,14 @@ class House:
     latency: float = 0.1
     pace: float = 0.0
     speed: float = 1.0
-    intake: float = 290e-6
+    intake: float = 170e-6
     commit: float = 280e-6
     row: float = 17e-6
-    batch: float = 1.6e-3
-    decide: float = 320e-6
-    turn: float = 3.0e-3
-    say: float = 1.2e-3
+    batch: float = 2.0e-3
+    decide: float = 370e-6
+    turn: float = 2.5e-3
+    say: float = 370e-6
+    settle: float = 120e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +73,23 @@ class Run:
         self._random = random.Random(seed)
         self.time = Time()
         once, speed = self._random.expovariate, house.speed
-        core = (
-            lambda n: n * house.intake / speed,
-            lambda n: (house.batch + n * house.decide) / speed,
-            lambda n: (house.turn + n * house.say) / speed,
-        )
-        self.cores = [Station(self.time, core, most=(1, 64, TURN)) for _ in range(house.replicas)]
+        said = house.say - house.settle if house.replicas > 1 else house.say
+
+        def receive(n: int) -> float:
+            return n * house.intake / speed
+
+        def decide(n: int) -> float:
+            return (house.batch + n * house.decide) / speed
+
+        def turn(n: int) -> float:
+            return (house.turn + n * (house.settle if house.replicas > 1 else said)) / speed
+
+        if house.replicas > 1:
+            self.turns = Station(self.time, [decide, turn], most=(64, TURN))
+            core = [receive, lambda n: n * said / speed]
+            self.cores = [Station(self.time, core, most=(1, 1)) for _ in range(house.replicas)]
+        else:
+            self.cores = [Station(self.time, [receive, decide, turn], most=(1, 64, TURN))]
         self.writers = [
             Station(self.time, [lambda n: house.commit + n * house.row], most=(512,)) for _ in range(house.replicas)
         ]
@@ -94,7 +108,7 @@ class Run:
         if self._house.burst:
             self.time.after(self._house.every / 2, self._burst)
         self.time.run(warm)
-        for station in (*self.cores, *self.writers, *self.lanes):
+        for station in self._stations():
             station.forget()
         self.accepted, self.told, self.alerts, self.messages = [], [], 0, 0
         self.time.run(warm + seconds)
@@ -104,8 +118,11 @@ class Run:
             self.alerts,
             self.messages,
             *(max(station.utilisation for station in kind) for kind in (self.cores, self.writers, self.lanes)),
-            sum(station.waiting for station in (*self.cores, *self.writers, *self.lanes)),
+            sum(station.waiting for station in self._stations()),
         )
+
+    def _stations(self) -> list[Station]:
+        return [*self.cores, *([self.turns] if self._house.replicas > 1 else []), *self.writers, *self.lanes]
 
     def _arrive(self) -> None:
         if self._house.rate:
@@ -134,7 +151,10 @@ class Run:
     def _stored(self, job: Job, place: int) -> None:
         self.accepted.append(self.time.now - job.born)
         job.after = lambda job: self._decided(job, place)
-        self.cores[place].take(job, 1)
+        if self._house.replicas > 1:
+            self.turns.take(job, 0)
+        else:
+            self.cores[place].take(job, 1)
 
     def _decided(self, job: Job, place: int) -> None:
         for number, pending in enumerate(self._pending):
@@ -151,7 +171,11 @@ class Run:
         """What telling and writing it down took of the core is counted here, at once."""
         message.begun = lambda: None
         message.after = lambda _message: self._told(news)
-        self.cores[place].take(message, 2)
+        if self._house.replicas > 1:
+            self.cores[place].take(Job(self.time.now), 1)
+            self.turns.take(message, 1)
+        else:
+            self.cores[place].take(message, 2)
 
     def _told(self, news: list[float]) -> None:
         self.messages += 1

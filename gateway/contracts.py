@@ -349,6 +349,9 @@ class Inbox(Protocol):
     async def waiting(self, most: int) -> list[Event]:
         """The oldest events not yet decided."""
 
+    async def get(self, id_: str) -> Event | None:
+        """This event, in whatever state it is now."""
+
     async def add(self, event: Event) -> None:
         """Put an event of our own beside what this transaction does."""
 
@@ -513,8 +516,9 @@ class Outbox(Protocol):
     async def renew(self, held: Collection[tuple[str, int]], until: Millis) -> None:
         """Hold claims for longer, (id, token) each: those whose token holds no more are another's now."""
 
-    async def release(self, ids: Collection[str]) -> None:
-        """Give claims back as if they had not been taken: the lane is stopping."""
+    async def release(self, held: Collection[tuple[str, int]]) -> None:
+        """Give claims back, (id, token) each, as if they had not been taken: the lane is stopping. Those whose token
+        holds no more are another's now, and stay his."""
 
     async def next_due(self, channel: str) -> Millis | None:
         """When the next waiting delivery is due; None where none waits."""

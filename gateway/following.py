@@ -46,9 +46,12 @@ class Following:
         await self._warn(self._house.configuration)
         while True:
             changed = asyncio.ensure_future(watch.changed())
-            while not changed.done():
-                beat()
-                await asyncio.wait({changed}, timeout=TICK_SECONDS)
+            try:
+                while not changed.done():
+                    beat()
+                    await asyncio.wait({changed}, timeout=TICK_SECONDS)
+            finally:
+                changed.cancel()  # where it is done that does nothing
             changed.result()
             fresh = await self._read()
             if isinstance(fresh, BadConfiguration):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +21,7 @@ log = logger()
 
 RENEW_SECONDS = 5.0
 """A sixth of the lease: several may fail before it ends."""
+HAND_IN_SECONDS = 0.5
 GATHER_SECONDS = 0.005
 """What was said waits so long for what is being said: one transaction writes down all of it."""
 STRUGGLES_AFTER: Millis = 15 * 60_000
@@ -66,21 +66,37 @@ class Lane:
                 await waited(self._wake, min(wait, self._pipeline.store.tick))
 
     async def drain(self, seconds: float) -> None:
-        """Take nothing new, let what is being sent end, write down what was said, give the rest back."""
+        """Take nothing new, let what is being sent end, write down what was said, give the rest back. A store that is
+        away is asked again until the time is over: what was said and is not written down is said again."""
+        over = time.monotonic() + seconds
         under_way: set[asyncio.Future[Any]] = {*self._sending, *(() if self._turning is None else self._turning[:1])}
         if under_way:
             await asyncio.wait(under_way, timeout=seconds)
-        unfinished = [claim.delivery.id for task, claim in self._sending.items() if not task.done()]
-        unfinished += [claim.delivery.id for claim in await self._cut_short()]
+        unfinished = [claim.delivery for task, claim in self._sending.items() if not task.done()]
+        unfinished += [claim.delivery for claim in await self._cut_short()]
         for task in self._sending:
             task.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)
-        said, self._said = self._said, []
-        with suppress(StoreUnavailable):
-            if said:
-                await self._pipeline.turn(self.outlet, said, 0)
-            if unfinished:
-                await self._pipeline.store.write(lambda ledger: ledger.outbox.release(unfinished))
+        back = [(delivery.id, delivery.token) for delivery in unfinished]
+        while True:
+            try:
+                await self._hand_in(back)
+            except StoreUnavailable as error:
+                if time.monotonic() + HAND_IN_SECONDS > over:
+                    log.warning("lane left unsettled", channel=self.outlet.name, reason=str(error))
+                    return
+                await asyncio.sleep(HAND_IN_SECONDS)
+            else:
+                return
+
+    async def _hand_in(self, back: Sequence[tuple[str, int]]) -> None:
+        """Write down what was said, and give these claims back. Raises StoreUnavailable; what was said is kept then."""
+        if self._said:
+            said = self._said
+            await self._pipeline.turn(self.outlet, said, 0)
+            self._said = self._said[len(said) :]
+        if back:
+            await self._pipeline.store.write(lambda ledger: ledger.outbox.release(back))
 
     async def _once(self) -> float:
         """One turn: settle, claim, start sending. How many seconds to wait if nothing wakes us."""

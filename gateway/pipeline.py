@@ -66,11 +66,13 @@ _RECEIPTS = (Sent, Retry, Rejected, Unknown)
 
 @frozen
 class Processed:
-    """How many events a batch decided, which channels have something to say now, and whether more events may wait."""
+    """How many events a batch decided, which channels have something to say now, whether more events may wait, and how
+    long the oldest of these had waited."""
 
     events: int
     channels: frozenset[str] = frozenset()
     left: bool = False
+    behind: Millis = 0
 
 
 class Pipeline:
@@ -297,7 +299,8 @@ class Pipeline:
             return Processed(0)
         batch = Batch(self.adapters, self.rules, self.now(), self.new_id, self.crowded)
         decided = await batch.decide(ledger, events)
-        return Processed(decided.events, decided.channels, decided.raised or decided.events < len(events))
+        left = decided.raised or decided.events < len(events)
+        return Processed(decided.events, decided.channels, left, batch.now - events[0].received_at)
 
     async def _one_by_one(self, most: int) -> Processed:
         channels: frozenset[str] = frozenset()
@@ -309,7 +312,7 @@ class Pipeline:
 
     async def _alone(self, event: Event) -> Processed:
         (done,) = await asyncio.gather(
-            self.store.write(lambda ledger: self._process(ledger, [event])), return_exceptions=True
+            self.store.write(lambda ledger: self._process_if_waiting(ledger, event)), return_exceptions=True
         )
         if isinstance(done, Processed):
             return done
@@ -320,7 +323,18 @@ class Pipeline:
         await self.store.write(lambda ledger: self._set_aside(ledger, event, why))
         return Processed(1)
 
+    async def _process_if_waiting(self, ledger: Ledger, event: Event) -> Processed:
+        return await self._process(ledger, [event] if await self._waits(ledger, event) else [])
+
+    @staticmethod
+    async def _waits(ledger: Ledger, event: Event) -> bool:
+        """Whether nobody else has decided it since it was read."""
+        now = await ledger.inbox.get(event.id)
+        return now is not None and now.state == "waiting"
+
     async def _set_aside(self, ledger: Ledger, event: Event, why: str) -> None:
+        if not await self._waits(ledger, event):
+            return
         await ledger.inbox.finish([], {event.id: why})
         if event.source != GATEWAY:
             await ledger.inbox.add(own.unreadable(event.source, self.new_id(), self.now()))

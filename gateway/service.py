@@ -253,7 +253,9 @@ class Service:
                 await self._announcer.tell_rest()
                 if self._returning:
                     await self._keep_promises()
-                await self.store.write(self._sweep)
+                await self.store.write(self._report)
+                if await self.store.read(self._strays):
+                    await self.store.write(self._sweep)
                 await self.store.read(self._measure)
             await asyncio.sleep(TIDY_SECONDS)
 
@@ -265,13 +267,23 @@ class Service:
         inforce = self.house.configuration
         return retention.bounds(inforce.retention, self.pipeline.now(), inforce.reopen_within, inforce.routing.routes)
 
+    async def _report(self, ledger: Ledger) -> None:
+        """That we live, and who does not any more."""
+        now = self.pipeline.now()
+        await ledger.shared.seen(self._replica(now))
+        await ledger.shared.forget(now - GONE_AFTER)
+
+    async def _strays(self, ledger: Ledger) -> bool:
+        """Whether there is anything to sweep. A reader looks: of a storm's backlog that takes longer than the one who
+        writes should be held up."""
+        now = self.pipeline.now()
+        return await ledger.outbox.strays(self._known(), now + LONGEST + CLOCK_SLACK, now + LEASE + CLOCK_SLACK)
+
     async def _sweep(self, ledger: Ledger) -> None:
         now = self.pipeline.now()
         freed = await ledger.outbox.unstrand(now + LONGEST + CLOCK_SLACK, now + LEASE + CLOCK_SLACK)
         if freed:
             log.warning("deliveries unstranded", count=freed, reason="the clock was put back")
-        await ledger.shared.seen(self._replica(now))
-        await ledger.shared.forget(now - GONE_AFTER)
         await removed.abandon(ledger, self._known(), now)  # a resolve goes to whoever heard: his channel may be gone
 
     def _replica(self, now: Millis) -> Replica:

@@ -25,6 +25,8 @@ LEASE: Millis = 30_000
 ABSORBED_AT_ONCE = 500
 NAMED = 10
 """Incidents that a digest's message names."""
+FULL = 20_000
+"""A summary with so many members takes no more, the next one does: all are counted for each of its messages."""
 GATHERING: Millis = 5_000
 """How long a summary of what is not critical waits for more of it before it is said first."""
 
@@ -157,7 +159,7 @@ class Turning:
             fits = may_grow(budget, spent, self.condition.ringing, digest.worst)
         if not spent or fits:
             return True
-        await ledger.outbox.release([delivery.id])
+        await ledger.outbox.release([(delivery.id, delivery.token)])
         await ledger.outbox.promise([replace(delivery, due_at=spent[0][0] + budget.window)], [])
         return False
 
@@ -180,7 +182,9 @@ class Turning:
         name, edits = self.outlet.name, self.outlet.channel.edits
         spent = await ledger.digests.spent(name, self.now - budget.window)
         summary = (await ledger.digests.open_by_key([_key(name)])).get(_key(name))
-        if summary is not None and self.now - summary.opened_at > budget.window and summary.open == 0:
+        if summary is not None and (
+            summary.members >= FULL or (self.now - summary.opened_at > budget.window and summary.open == 0)
+        ):
             summary = None
         left = room(budget, spent, self.condition.ringing, summary.worst if summary is not None else None)
         if left.plain:

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from gateway.clock import Steady
 from gateway.errors import StoreUnavailable
-from gateway.model import Key
+from gateway.model import Key, Millis
 from gateway.pipeline import BEFORE_ALL, Pipeline
 from gateway.telemetry import BEATS, RESTARTS, logger
 from gateway.values import frozen
@@ -27,6 +27,8 @@ BATCH = 64
 BATCH_UNDER_PRESSURE = 24
 REST_UNDER_PRESSURE = 12.0
 """While senders queue, deciding rests this many times as long as it worked: accepting goes first."""
+LATE: Millis = 20_000
+"""From here on it rests no longer than it worked: a flood that lasts must not keep a page back for as long."""
 LONGEST_REST = 1.0
 LOOK_SECONDS = 0.01
 RUNG_AT_ONCE = 100
@@ -90,7 +92,8 @@ async def process(
             await asyncio.sleep(1)
             continue
         wake(done.channels)
-        hurried = await _rest((time.monotonic() - started) * REST_UNDER_PRESSURE, pressed)
+        times = REST_UNDER_PRESSURE if done.behind < LATE else 1.0
+        hurried = await _rest((time.monotonic() - started) * times, pressed)
         if not done.left:
             await waited(pipeline.arrived, pipeline.store.tick)
 

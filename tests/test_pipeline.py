@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import StoreUnavailable
-from gateway.model import GATEWAY, Alert, Message, Receipt, Ref, Rejected, Retry, Sent, Severity, Unknown
+from gateway.model import GATEWAY, Alert, Event, Message, Receipt, Ref, Rejected, Retry, Sent, Severity, Unknown
 from gateway.pipeline import Processed
 from gateway.rules.folding import MOST_LIVING
 from gateway.rules.templates import compile as compile_templates
@@ -370,6 +370,28 @@ class TestPoison:
         assert {i.fingerprint for i in await house.incidents() if i.source != GATEWAY} == {"before", "after"}
         assert (await house.incident("unreadable:scripts", GATEWAY)).severity == Severity.WARNING
 
+    async def test_what_another_gateway_decided_meanwhile_is_not_decided_again(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Several share a store: all of them stumble over the same event, and read the same others beside it."""
+        poison = Alert("bad", "bad", body="SURROGATE")
+        bad, first = await house.post(poison), await house.post(Alert("disk", "disk"))
+        last = await house.post(Alert("disk", "disk", status="resolved"))
+        alone, others = house.pipeline._alone, iter([True])
+
+        async def beaten(event: Event) -> Processed:
+            if next(others, False):  # the other was a moment earlier
+                for one in (bad, first, last):
+                    await alone(await house.event(one.event))
+            return await alone(event)
+
+        monkeypatch.setattr(house.pipeline, "_alone", beaten)
+        await house.decide()
+        monkeypatch.undo()
+        assert [(i.state, i.revision) for i in await house.incidents() if i.fingerprint == "disk"] == [("resolved", 2)]
+        assert (await house.event(bad.event)).state == "unreadable"
+        assert len(await house.decisions("disk")) == 2
+
     async def test_a_channel_that_raises_is_tried_five_times(self, house: House) -> None:
         house.teams["team"].answers.extend([KeyError("x")] * 9)
         await house.alert()
@@ -412,7 +434,7 @@ class TestPoison:
         await house.alert()
         for _ in range(9):
             (claim,) = await house.claim("team")
-            await house.store.write(lambda ledger, id_=claim.delivery.id: ledger.outbox.release([id_]))
+            await house.store.write(lambda ledger, d=claim.delivery: ledger.outbox.release([(d.id, d.token)]))
         assert len(await house.claim("team")) == 1
 
     async def test_a_channel_that_never_ends_is_cut_off_and_nobody_knows_whether_it_arrived(self, house: House) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 import psycopg
 import pytest
 
-from gateway.contracts import Accepted
+from gateway.contracts import Accepted, Ledger
 from gateway.errors import StoreUnavailable
 from gateway.store.driver import Connection
 from gateway.store.engines.postgresql import Session
@@ -205,3 +205,28 @@ async def _accepts(store: Safe) -> bool:
 
 async def _code(gateway: Gateway, wanted: int) -> bool:
     return (await gateway.post({"title": "disk"})).status_code == wanted
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+async def test_whatever_the_database_isolates_by_default_who_waited_sees_what_was_done(
+    postgres_url: str, level: str
+) -> None:
+    """Else each would decide on what there was before it waited for its turn, and break off where it writes."""
+    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as other:
+        name = other.info.dbname
+        await other.execute(f"ALTER DATABASE \"{name}\" SET default_transaction_isolation TO '{level}'")  # type: ignore[call-overload]
+    async with running_store(postgres_url) as one, running_store(postgres_url) as two:
+
+        async def count(store: Safe) -> None:
+            async def work(ledger: Ledger) -> None:
+                (event,) = await ledger.inbox.waiting(1)
+                await asyncio.sleep(0.001)
+                await ledger.inbox.finish([], {event.id: f"{event.reason}x"})
+                await ledger.inbox.again(event.id)
+
+            await store.write(work)
+
+        await one.accept(an_event(), None, 0)
+        await asyncio.gather(*(count(store) for store in [one, two] * 10))
+        (event,) = await two.read(lambda ledger: ledger.inbox.waiting(1))
+        assert event.reason == "x" * 20

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gateway import turning
 from gateway.errors import Conflict
 from gateway.fields import Rate
 from gateway.model import GATEWAY, Retry, Severity, Silence
@@ -229,6 +230,23 @@ async def test_beyond_the_budget_what_is_not_critical_is_one_summary(tmp_path: P
         assert titles[3:] == ["17 problems beyond this channel's budget"]
         held = (await house.decisions("warning 5"))[0]
         assert held["targets"][0]["channel"] == "team"
+
+
+async def test_a_summary_that_is_full_is_followed_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of its members are counted for each of its messages: it must not grow for ever."""
+    monkeypatch.setattr(turning, "FULL", 10)
+    async with stage(tmp_path, route(), team=Team(budget=Rate(3, HOUR), edits=True)) as house:
+        for number in range(30):
+            await house.alert(f"warning {number}", severity=WARNING)
+            await house.passes(SECOND)
+        await house.passes(MINUTE)
+        summaries = {}
+        for message in house.teams["team"].heard:
+            if "problems" in message.title:
+                summaries[message.incident.id] = int(message.incident.title.split()[0])
+        assert sum(summaries.values()) == 27
+        assert len(summaries) > 1
+        assert max(summaries.values()) < 10 + 10
 
 
 async def test_a_critical_one_passes_the_budget_alone(tmp_path: Path) -> None:

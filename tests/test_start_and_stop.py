@@ -90,7 +90,8 @@ async def leased(house: Running, until: int) -> bool:
             other.execute("UPDATE deliveries SET state = 'waiting', due_at = ?, lease_until = ?", (until, until))
 
     await asyncio.to_thread(lease)
-    await house.service.store.write(house.service._sweep)
+    if await house.service.store.read(house.service._strays):
+        await house.service.store.write(house.service._sweep)
     (delivery,) = (await house.get("deliveries"))["items"]
     rows = await asyncio.to_thread(_leases, house.database)
     assert delivery["state"] == "waiting"

@@ -18,8 +18,8 @@ from gateway.contracts import Ledger
 from gateway.errors import StoreUnavailable
 from gateway.fields import Rate
 from gateway.lane import Lane, wake_lanes
-from gateway.model import GATEWAY, Alert, Key, Message, Receipt, Ref, Rejected, Retry, Sent, Severity
-from gateway.pipeline import BEFORE_ALL, Turn
+from gateway.model import GATEWAY, Alert, Key, Message, Millis, Receipt, Ref, Rejected, Retry, Sent, Severity
+from gateway.pipeline import BEFORE_ALL, Processed, Turn
 from gateway.ringing import Rung
 from gateway.settling import Outlet, Said
 from gateway.telemetry import REGISTRY
@@ -432,6 +432,44 @@ class TestDraining:
         await lane.drain(0.05)
         assert (await said(house), len(house.teams["team"].asked)) == (True, 1)
 
+    async def test_what_was_said_while_the_store_was_away_is_written_down_when_it_is_back(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Else a lane that ends would leave it to be said again."""
+        monkeypatch.setattr("gateway.lane.HAND_IN_SECONDS", 0.02)
+        lane, broken = await self._said_and_broken(house)
+        asyncio.get_running_loop().call_later(0.1, broken.mend)
+        await lane.drain(2)
+        assert broken.refused > 1
+        assert (await said(house), len(house.teams["team"].asked)) == (True, 1)
+
+    async def test_what_could_not_be_written_down_at_a_standstill_is_by_the_next_turn(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("gateway.lane.HAND_IN_SECONDS", 0.02)
+        lane, broken = await self._said_and_broken(house)
+        await lane.drain(0.05)
+        broken.mend()
+        serving = asyncio.ensure_future(lane.serve(lambda: None))
+        await until(lambda: said(house))
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        assert len(house.teams["team"].asked) == 1
+
+    async def _said_and_broken(self, house: House) -> tuple[Lane, Broken]:
+        """A lane that has said something, stopped, and a store that cannot be written."""
+        held = Held()
+        house.teams["team"].answers.append(held)
+        await house.alert()
+        lane = Lane(house.pipeline, house.outlets["team"])
+        serving = asyncio.ensure_future(lane.serve(lambda: None))
+        await until(lambda: held.now == 1)
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        broken = Broken(house)
+        held.go.set()
+        return lane, broken
+
     async def test_what_was_said_before_a_turn_cut_short_is_logged_once(self, house: House) -> None:
         held = Held()
         house.teams["team"].answers.append(held)
@@ -566,6 +604,26 @@ class TestProcessing:
                 await house.post(Alert(f"{number}", "x"))
             await until(lambda: frozenset({"team"}) in woken)
             await until(lambda: nothing_waits(house))
+
+    @pytest.mark.parametrize(("waited", "rests"), [(0, True), (workers.LATE, False)])
+    async def test_a_flood_that_lasts_keeps_deciding_back_no_longer(
+        self, house: House, monkeypatch: pytest.MonkeyPatch, waited: Millis, rests: bool
+    ) -> None:
+        monkeypatch.setattr(workers, "REST_UNDER_PRESSURE", 1000.0)
+        monkeypatch.setattr(workers, "BATCH_UNDER_PRESSURE", 1)
+        for number in range(3):
+            await house.post(Alert(f"{number}", "x"))
+        house.clock.push(waited)
+        started = time.monotonic()
+        process = house.pipeline.process
+
+        async def one(_most: int) -> Processed:
+            return await process(1)
+
+        monkeypatch.setattr(house.pipeline, "process", one)
+        async with self.processing(house, pressed=True):
+            await until(lambda: nothing_waits(house))
+        assert (time.monotonic() - started > workers.LONGEST_REST) is rests
 
     async def test_deciding_waits_for_a_store_that_cannot_be_written(self, house: House) -> None:
         broken = Broken(house)

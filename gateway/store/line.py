@@ -13,8 +13,9 @@ from gateway.store.driver import Connection
 
 
 class Line:
-    """One connection that writes, and what waits for it. `since`: when the transaction under way began. `loose`:
-    since when there is something committed that a power cut would take; then `watched` is when that is looked at."""
+    """One connection that writes, and what waits for it. `since`: when the transaction under way began; `under_way`:
+    who waits for it, until he is answered. `loose`: since when there is something committed that a power cut would
+    take; then `watched` is when that is looked at."""
 
     def __init__(self, connect: Callable[[], Awaitable[Connection]], queues: Sequence[deque[Any]]) -> None:
         self.connect = connect
@@ -48,10 +49,10 @@ class Line:
         try:
             await self.open().control("ROLLBACK")
         finally:
-            self.since, self.under_way = None, []
+            self.since = None
 
     async def close(self) -> None:
-        self.since, self.under_way = None, []
+        self.since = None
         if self.watched is not None:
             self.watched.cancel()
             self.watched = None
@@ -60,4 +61,5 @@ class Line:
             await connection.close()
 
     def waiting(self) -> list[asyncio.Future[Any]]:
-        return [*self.under_way, *(future for queue in self.queues for _, future in queue)]
+        asked = [future for future in self.under_way if not future.done()]
+        return [*asked, *(future for queue in self.queues for _, future in queue)]

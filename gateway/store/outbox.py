@@ -108,7 +108,9 @@ _RENEW = Prepared(
     .where(_THIS, deliveries.c.token == sa.bindparam("held"))
     .values(lease_until=sa.bindparam("until"))
 )
-_RELEASE = Prepared(sa.update(deliveries).where(_THESE).values(lease_until=0, unsettled=0))
+_RELEASE = Prepared(
+    sa.update(deliveries).where(_THIS, deliveries.c.token == sa.bindparam("held")).values(lease_until=0, unsettled=0)
+)
 _RELEASE_ALL = Prepared(sa.update(deliveries).where(_WAITS, deliveries.c.lease_until > 0).values(lease_until=0))
 _NEXT = Prepared(
     sa.select(sa.func.min(deliveries.c.due_at).label("due")).where(_LANE, _WAITS, deliveries.c.lease_until == 0)
@@ -123,6 +125,18 @@ _UNSTRAND = Prepared(
         ),
     )
     .values(due_at=0, lease_until=0)
+)
+_STRAYS = Prepared(
+    sa.select(deliveries.c.id)
+    .where(
+        _WAITS,
+        sa.or_(
+            deliveries.c.due_at > sa.bindparam("latest_due"),
+            deliveries.c.lease_until > sa.bindparam("latest_lease"),
+            sa.not_(among(deliveries.c.channel, "kept")),
+        ),
+    )
+    .limit(1)
 )
 _ABANDON = Prepared(
     sa.update(deliveries)
@@ -281,8 +295,8 @@ class Outbox:
     async def renew(self, held: Collection[tuple[str, int]], until: Millis) -> None:
         await self._connection.put(_RENEW, [{"delivery": id_, "held": token, "until": until} for id_, token in held])
 
-    async def release(self, ids: Collection[str]) -> None:
-        await self._connection.put(_RELEASE, [{"ids": listed(ids)}])
+    async def release(self, held: Collection[tuple[str, int]]) -> None:
+        await self._connection.put(_RELEASE, [{"delivery": id_, "held": token} for id_, token in held])
 
     async def release_all(self) -> int:
         """At the start of the only process: no lease can have a living owner."""
@@ -294,6 +308,11 @@ class Outbox:
 
     async def wake(self, channel: str) -> int:
         return await self._connection.run(_WAKE, {"lane": channel})
+
+    async def strays(self, channels: Collection[str], latest_due: Millis, latest_lease: Millis) -> bool:
+        """Whether there is anything for `unstrand` or `abandon`: every waiting one is looked at for that."""
+        asked = {"kept": listed(channels), "latest_due": latest_due, "latest_lease": latest_lease}
+        return await self._connection.one(_STRAYS, asked) is not None
 
     async def unstrand(self, latest_due: Millis, latest_lease: Millis) -> int:
         """After the wall clock jumped back: what is due or leased beyond any wait we ever set is due now."""

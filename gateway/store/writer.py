@@ -163,11 +163,18 @@ class Writer:
             self._pressed_at = time.monotonic()
         if group:
             await self._accept(line, group)
+            await asyncio.sleep(0)  # whoever was answered goes on before other work begins
 
-    async def _accept(self, line: Line, group: list[tuple[Entry, asyncio.Future[Accepted]]]) -> None:
+    async def _accept(
+        self,
+        line: Line,
+        group: list[tuple[Entry, asyncio.Future[Accepted]]],
+        beside: Sequence[asyncio.Future[Accepted]] = (),
+    ) -> None:
+        """`beside`: who waits for his turn meanwhile."""
         futures = [future for _, future in group]
         try:
-            await line.begin(futures)
+            await line.begin([*futures, *beside])
             accepted = await self._accepting(line.open(), [entry for entry, _ in group])
             await line.commit()
         except self._faults.unfit as fault:
@@ -186,8 +193,9 @@ class Writer:
     ) -> None:
         """One of them cannot be stored at all: the others must not pay for it."""
         if len(group) > 1:
-            for one in group:
-                await self._accept(line, [one])
+            futures = [future for _, future in group]
+            for number, one in enumerate(group, 1):
+                await self._accept(line, [one], futures[number:])
         elif not group[0][1].done():
             group[0][1].set_exception(fault)
 
@@ -201,16 +209,13 @@ class Writer:
 
     async def _work_alone(self, line: Line, wish: Wish, future: asyncio.Future[Any]) -> None:
         result: Any = None
-        fault: BaseException | None = None
+        fault: Exception | None = None
         try:
             await line.begin([future], lasting=wish.lasting)
-            outcome = await asyncio.gather(wish.work(self._ledger(line.open())), return_exceptions=True)
-            result = outcome[0]
-            if isinstance(result, BaseException):
-                fault = result
-            else:
+            result, fault = await _outcome(wish.work(self._ledger(line.open())))
+            if fault is None:
                 await line.commit(lasting=wish.lasting)
-        except self._faults.passing as error:
+        except (*self._faults.passing, *self._faults.unfit) as error:  # what was put may be refused as late as here
             fault = error
         if isinstance(fault, self._faults.passing) and not isinstance(fault, self._faults.unfit):
             await self._abandon(line, fault, [future])
@@ -237,13 +242,12 @@ class Writer:
     async def _one(self, connection: Connection, work: Work) -> tuple[Any, BaseException | None]:
         """One work inside the group's transaction; if it fails, its neighbours do not, and its asker learns why."""
         await connection.control("SAVEPOINT one")
-        outcome = await asyncio.gather(self._whole(connection, work), return_exceptions=True)
-        result: Any = outcome[0]
-        if not isinstance(result, BaseException):
+        result, fault = await _outcome(self._whole(connection, work))
+        if fault is None:
             return result, None
         await connection.control("ROLLBACK TO one")
-        passing = isinstance(result, self._faults.passing) and not isinstance(result, self._faults.unfit)
-        return None, unavailable(result) if passing else result
+        passing = isinstance(fault, self._faults.passing) and not isinstance(fault, self._faults.unfit)
+        return None, unavailable(fault) if passing else fault
 
     async def _whole(self, connection: Connection, work: Work) -> Any:
         result = await work(self._ledger(connection))
@@ -296,6 +300,14 @@ def _answer(future: asyncio.Future[Any], result: Any, fault: BaseException | Non
         future.set_result(result)
     else:
         future.set_exception(fault)
+
+
+async def _outcome(work: Awaitable[Any]) -> tuple[Any, Exception | None]:
+    """What came of it, a fault of whatever kind included: whoever asked for it is told."""
+    try:
+        return await work, None
+    except Exception as fault:  # noqa: BLE001  # it is handed on, to the asker
+        return None, fault
 
 
 async def _beat(ledger: Any) -> None:

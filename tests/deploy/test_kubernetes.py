@@ -98,6 +98,8 @@ def test_the_pod_is_nobody_special_and_stops_no_earlier_than_the_gateway() -> No
     }
     before = container["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert pod["terminationGracePeriodSeconds"] >= before + lanes.DRAIN_SECONDS + lanes.CLOSE_SECONDS + 2
+    # A pod without TOCSIN_DATABASE must not keep events in a file of its own.
+    assert {"name": "nothing", "mountPath": "/data", "readOnly": True} in container["volumeMounts"]
     probes = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "liveness", "readiness")}
     assert probes == {"startup": "/healthz", "liveness": "/healthz", "readiness": "/readyz"}
 

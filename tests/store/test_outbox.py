@@ -114,11 +114,20 @@ class TestClaiming:
     async def test_what_was_given_back_is_free_at_once(self, store: Store) -> None:
         await promise(store, a_delivery(), a_delivery())
         first, second = await claim(store)
-        await store.write(lambda ledger: ledger.outbox.release([first.id]))
+        await store.write(lambda ledger: ledger.outbox.release([(first.id, first.token)]))
         await store.write(lambda ledger: ledger.outbox.release([]))
         assert [delivery.id for delivery in await claim(store)] == [first.id]
         assert await store.write(lambda ledger: ledger.outbox.release_all()) == 2
         assert {delivery.id for delivery in await claim(store)} == {first.id, second.id}
+
+    async def test_what_another_has_taken_over_is_his_and_nobody_elses_to_give_back(self, store: Store) -> None:
+        """A gateway that was cut off past its lease, and is then stopped."""
+        await promise(store, a_delivery())
+        (old,) = await claim(store)
+        (new,) = await claim(store, NOON + LEASE)
+        await store.write(lambda ledger: ledger.outbox.release([(old.id, old.token)]))
+        assert await claim(store, NOON + LEASE + 1) == []
+        assert await settle(store, new, state="said", said=1) == []
 
     async def test_what_killed_the_gateway_five_times_is_given_up(self, store: Store) -> None:
         await promise(store, deadly := a_delivery())

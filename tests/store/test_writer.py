@@ -89,6 +89,17 @@ class TestGroups:
         assert isinstance(outcomes[0], sqlite3.IntegrityError)
         assert count(store) == len(works) - 1
 
+    async def test_a_value_that_no_column_takes_is_the_askers_fault_as_late_as_it_shows(self, store: Safe) -> None:
+        """What is put goes to the database with the end of the transaction; the writer must outlive that."""
+
+        async def odd(ledger: Ledger) -> None:
+            await ledger.inbox.add(an_event(received_at=2**63))
+
+        with pytest.raises(OverflowError):
+            await store.write(odd)
+        assert await store.write(add)
+        assert count(store) == 1
+
     async def test_an_event_that_cannot_be_stored_does_not_cost_its_neighbours(self, store: Safe) -> None:
         bad = an_event(source="half a character: \ud800")
         events = [an_event(), bad, an_event()]

@@ -36,7 +36,8 @@ HINT_SECONDS: Final = 0.02
 _ONE_AT_A_TIME: Final = 7_220_170_951
 """The name of the advisory lock under which all is done that is not accepting."""
 _LIMITS: LiteralString = (
-    "BEGIN; SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '4s';"
+    # Whatever the role or the database has for a default: who waited for his turn must see what was done meanwhile.
+    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '4s';"
     " SET LOCAL idle_in_transaction_session_timeout = '5s';"
     # What was acknowledged is on disk, whatever the server or the role was told.
     " SET LOCAL synchronous_commit = {commit};"
