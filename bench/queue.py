@@ -3,7 +3,7 @@
     python -m bench.queue                        the table of docs/scaling.md
     python -m bench.queue --replicas 4 --rate 800 --burst 2000 --every 60
 
-Each replica has one core (receiving goes before deciding, and that before telling) and one writer that commits in
+Each replica has one core (receiving goes before deciding and telling) and one writer that commits in
 groups. Where there are several, what is decided, and what a lane settles and claims, is done by one of them at a time,
 under one lock of the database's; receiving and sending is done side by side. The lanes of all replicas share a vendor's
 patience: its width for each replica, its latency, and its pace for all of them together. While a problem's message
@@ -53,13 +53,15 @@ class House:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Waits in seconds, sorted; `core`, `writer`, `lane`: how much of their time they were busy."""
+    """Waits in seconds, sorted; `core`, `turns`, `writer`, `lane`: how much of their time they were busy. `turns` of
+    one replica are its core's."""
 
     accepted: list[float]
     told: list[float]
     alerts: int
     messages: int
     core: float
+    turns: float
     writer: float
     lane: float
     left: int
@@ -85,11 +87,12 @@ class Run:
             return (house.turn + n * (house.settle if house.replicas > 1 else said)) / speed
 
         if house.replicas > 1:
-            self.turns = Station(self.time, [decide, turn], most=(64, TURN))
+            self.turns = [Station(self.time, [decide, turn], most=(64, TURN))]
             core = [receive, lambda n: n * said / speed]
-            self.cores = [Station(self.time, core, most=(1, 1)) for _ in range(house.replicas)]
+            self.cores = [Station(self.time, core, most=(1, 1), urgent=1) for _ in range(house.replicas)]
         else:
-            self.cores = [Station(self.time, [receive, decide, turn], most=(1, 64, TURN))]
+            self.turns = []
+            self.cores = [Station(self.time, [receive, decide, turn], most=(1, 64, TURN), urgent=1)]
         self.writers = [
             Station(self.time, [lambda n: house.commit + n * house.row], most=(512,)) for _ in range(house.replicas)
         ]
@@ -117,12 +120,19 @@ class Run:
             sorted(self.told),
             self.alerts,
             self.messages,
-            *(max(station.utilisation for station in kind) for kind in (self.cores, self.writers, self.lanes)),
+            *(
+                max(station.utilisation for station in kind)
+                for kind in (self.cores, self.turns or self.cores, self.writers, self.lanes)
+            ),
             sum(station.waiting for station in self._stations()),
         )
 
     def _stations(self) -> list[Station]:
-        return [*self.cores, *([self.turns] if self._house.replicas > 1 else []), *self.writers, *self.lanes]
+        return [*self.cores, *self.turns, *self.writers, *self.lanes]
+
+    def _queue(self, place: int, number: int) -> tuple[Station, int]:
+        """Where a replica's deciding (0), or a lane's turn (1), waits."""
+        return (self.turns[0], number) if self.turns else (self.cores[place], number + 1)
 
     def _arrive(self) -> None:
         if self._house.rate:
@@ -151,10 +161,8 @@ class Run:
     def _stored(self, job: Job, place: int) -> None:
         self.accepted.append(self.time.now - job.born)
         job.after = lambda job: self._decided(job, place)
-        if self._house.replicas > 1:
-            self.turns.take(job, 0)
-        else:
-            self.cores[place].take(job, 1)
+        station, number = self._queue(place, 0)
+        station.take(job, number)
 
     def _decided(self, job: Job, place: int) -> None:
         for number, pending in enumerate(self._pending):
@@ -171,11 +179,10 @@ class Run:
         """What telling and writing it down took of the core is counted here, at once."""
         message.begun = lambda: None
         message.after = lambda _message: self._told(news)
-        if self._house.replicas > 1:
+        if self.turns:
             self.cores[place].take(Job(self.time.now), 1)
-            self.turns.take(message, 1)
-        else:
-            self.cores[place].take(message, 2)
+        station, number = self._queue(place, 1)
+        station.take(message, number)
 
     def _told(self, news: list[float]) -> None:
         self.messages += 1
@@ -194,14 +201,15 @@ def at(ordered: Sequence[float], share: float) -> float:
 def row(house: House, seen: Seen) -> str:
     cells = [f"{house.replicas}", f"{house.speed:g}", f"{house.rate:,.0f}", f"{house.burst:,}", f"{house.problems:,}"]
     cells += [f"{1e3 * at(waits, share):,.1f}" for waits in (seen.accepted, seen.told) for share in (0.5, 0.99)]
-    cells += [f"{100 * busy:.0f} %" for busy in (seen.core, seen.writer, seen.lane)]
+    cells += [f"{100 * seen.core:.0f} %", f"{100 * seen.turns:.0f} %" if house.replicas > 1 else "–"]
+    cells += [f"{100 * busy:.0f} %" for busy in (seen.writer, seen.lane)]
     return "| " + " | ".join([*cells, f"{seen.alerts:,} → {seen.messages:,}", f"{seen.left:,}"]) + " |"
 
 
 HEAD = (
     "| replicas | speed | events/s | burst | problems | 202 p50 ms | 202 p99 ms | told p50 ms | told p99 ms "
-    "| core | writer | lane | alerts → messages | waiting at the end |\n"
-    "|" + "---|" * 14
+    "| core | lock | writer | lane | alerts → messages | waiting at the end |\n"
+    "|" + "---|" * 15
 )
 PAGE = (
     *(House(rate=rate, width=64) for rate in (10, 50, 100, 200, 300, 400)),

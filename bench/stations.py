@@ -40,14 +40,22 @@ class Time:
 
 
 class Station:
-    """Queues before `servers` that take up to `most` jobs at once; the first queue that has any is served first.
+    """Queues before `servers` that take up to `most` jobs at once. The first `urgent` queues go before all others, one
+    before the next; of the others that one is served whose first job has waited longest.
 
     `work` tells how long, one function for each queue. `pace` is the shortest time between two starts."""
 
     def __init__(
-        self, time: Time, work: Sequence[Work], servers: int = 1, most: Sequence[int] = (1,), pace: float = 0.0
+        self,
+        time: Time,
+        work: Sequence[Work],
+        servers: int = 1,
+        most: Sequence[int] = (1,),
+        pace: float = 0.0,
+        urgent: int = 0,
     ) -> None:
         self._time, self._work, self._most, self._pace = time, work, most, pace
+        self._urgent = urgent
         self._queues: list[deque[Job]] = [deque() for _ in work]
         self._free = self._servers = servers
         self._next_start = 0.0
@@ -80,10 +88,15 @@ class Station:
                 self._wake(early)
                 return
             self._next_start = self._time.now + self._pace
-            number = next(place for place, queue in enumerate(self._queues) if queue)
+            number = self._next()
             queue = self._queues[number]
             jobs = [queue.popleft() for _ in range(min(len(queue), self._most[number]))]
             self._start(jobs, self._work[number](len(jobs)))
+
+    def _next(self) -> int:
+        """The number of the queue whose turn it is."""
+        some = [place for place, queue in enumerate(self._queues) if queue]
+        return some[0] if some[0] < self._urgent else min(some, key=lambda place: self._queues[place][0].queued)
 
     def _start(self, jobs: list[Job], seconds: float) -> None:
         self.waits += [self._time.now - job.queued for job in jobs]

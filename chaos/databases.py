@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import signal
-import sqlite3
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from chaos.load import sending
-from chaos.registry import BOTH, SQLITE, NotRun, Outcome, fault, held
+from chaos.registry import BOTH, NotRun, Outcome, fault, held
 from chaos.run import House, Run, Store, took
 from tests.postgres import find_binaries
 
 
-def old_database(path: Path, rows: int) -> None:
-    """As the first schema left it, with events and incidents in it."""
+def old_database(url: str, rows: int) -> None:
+    """An empty database as the first schema left it, with events in it."""
     import sqlalchemy as sa
     from alembic import command
     from alembic.config import Config
@@ -28,47 +25,54 @@ def old_database(path: Path, rows: int) -> None:
 
     settings = Config()
     settings.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
-    engine = sa.create_engine(f"sqlite:///{path}")
+    engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
     with engine.begin() as connection:
         settings.attributes["connection"] = connection
         command.upgrade(settings, "0001")
+        many = sa.text(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :rows) INSERT INTO events"
+            " SELECT 'e' || CAST(i AS TEXT), 's', 'generic', 1, 'done', '', :empty, CAST(:body AS BLOB) FROM n"
+        )
+        if connection.dialect.name == "postgresql":
+            many = sa.text(many.text.replace("AS BLOB", "AS BYTEA"))
+        connection.execute(many, {"rows": rows, "empty": "{}", "body": b'{"title": "x"}'})
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
     engine.dispose()
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("PRAGMA journal_mode = WAL")
-        many = [(f"e{number:06}", "s", "generic", 1, "done", "", "{}", b'{"title": "x"}') for number in range(rows)]
-        connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", many)
 
 
 @fault(
     "T22",
     "the first schema is upgraded, killed at 20 moments, started again",
     "whole, all rows there, the newest schema",
-    engines=SQLITE,
+    engines=BOTH,
     seconds=120,
 )
 async def upgraded(run: Run) -> Outcome:
     rows, points = 20_000, run.many(20, 3)
-    run.folder.mkdir(exist_ok=True)
-    old = run.folder / "old.db"
-    await asyncio.to_thread(old_database, old, rows)
     good = cut = 0
     async with run.house(start=False) as house:
-        path = house.store.path
-        shutil.copy(old, path)
+
+        async def old(number: int) -> None:
+            """The gateway is to be started on such a database next."""
+            url = run.database(f"old-{number}")
+            await asyncio.to_thread(old_database, url, rows)
+            house.store, house.gateway.database = Store(url), url
+
+        await old(0)
         began = time.monotonic()
         await house.gateway.start()
         whole = time.monotonic() - began
         await house.gateway.end(signal.SIGKILL)
         for point in range(points):
-            for left in path.parent.glob("tocsin.db*"):
-                left.unlink()
-            shutil.copy(old, path)
+            await old(point + 1)
             await house.gateway.start(wait=False)
             await asyncio.sleep(whole * (0.25 + 0.75 * point / points))
             await house.gateway.end(signal.SIGKILL)
-            cut += revision(path) == "0001"
+            cut += revision(house.store) == "0001"
             await house.gateway.start()
-            good += house.store.whole() and len(house.store.events()) == rows and revision(path) != "0001"
+            good += house.store.whole() and len(house.store.events()) == rows and revision(house.store) != "0001"
             await house.gateway.end(signal.SIGKILL)
     return held(
         good == points,
@@ -77,9 +81,8 @@ async def upgraded(run: Run) -> Outcome:
     )
 
 
-def revision(path: Path) -> str:
-    with closing(sqlite3.connect(path, timeout=10)) as connection:
-        return str(connection.execute("SELECT version_num FROM alembic_version").fetchone()[0])
+def revision(store: Store) -> str:
+    return str(store.sql("SELECT version_num FROM alembic_version")[0][0])
 
 
 @fault(
@@ -93,7 +96,7 @@ def revision(path: Path) -> str:
 async def four_at_once(run: Run) -> Outcome:
     async with run.house(replicas=4, start=False) as house:
         if run.engine == "sqlite":
-            await asyncio.to_thread(old_database, house.store.path, 1_000)
+            await asyncio.to_thread(old_database, house.store.url, 1_000)
         await asyncio.gather(*(gateway.start(wait=False) for gateway in house.gateways))
 
         async def settled() -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
 import pytest
 
-from bench.queue import HEAD, PAGE, House, Run, at, row, simulate
+from bench.queue import HEAD, PAGE, TURN, House, Run, at, row, simulate
 from bench.stations import Job, Station, Time
 
 ARRIVALS = 200_000
@@ -112,11 +113,51 @@ def test_a_lane_that_is_too_slow_tells_of_each_problem_and_not_of_each_alert() -
     assert at(seen.told, 1.0) <= 20 + 3  # each problem's turn comes round
 
 
+def per_event(house: House, *costs: str) -> float:
+    """Seconds that an event takes of these costs, in full batches and turns."""
+    shares = {"batch": 1 / 64, "turn": 1 / TURN}
+    return sum(getattr(house, cost) * shares.get(cost, 1.0) for cost in costs)
+
+
 def test_two_replicas_carry_what_one_cannot() -> None:
-    one, two = (simulate(House(rate=600, replicas=n, width=64), seconds=10, warm=2) for n in (1, 2))
+    """Receiving and sending leaves the one core that decides."""
+    house = House(width=256)
+    alone = 1 / per_event(house, "intake", "batch", "decide", "turn", "say")
+    one, two = (simulate(replace(house, rate=1.2 * alone, replicas=n), seconds=20, warm=2) for n in (1, 2))
     assert one.left > 1_000
-    assert two.left < 100
+    assert two.left < 300
     assert one.core == pytest.approx(1.0, abs=0.01)
+
+
+def test_many_replicas_carry_no_more_than_the_lock_that_they_share() -> None:
+    house = House(width=256, replicas=8)
+    together = 1 / per_event(house, "batch", "decide", "turn", "settle")
+    below, above = (simulate(replace(house, rate=share * together), seconds=20, warm=2) for share in (0.9, 1.2))
+    assert below.left < 500
+    assert above.left > 1_000
+    assert above.turns == pytest.approx(1.0, abs=0.01)
+    assert above.core < 0.5
+
+
+def test_whoever_has_waited_longest_is_next_but_for_what_is_urgent() -> None:
+    time, done = Time(), ""
+    station = Station(time, [lambda _n: 1.0] * 3, most=(1, 1, 1), urgent=1)
+
+    def job(name: str) -> Job:
+        made = Job(time.now)
+
+        def after(_job: Job) -> None:
+            nonlocal done
+            done += name
+
+        made.after = after
+        return made
+
+    for name, queue in (("a", 2), ("b", 2), ("c", 1), ("d", 0), ("e", 2)):
+        station.take(job(name), queue)
+        time.run(time.now + 0.1)
+    time.run(10)
+    assert done == "adbce"
 
 
 def test_a_seed_tells_the_same_story_again() -> None:

@@ -96,8 +96,8 @@ class Session(Connection):
             raise
 
     async def only_read(self) -> None:
-        """Refuse to write, from now on."""
-        await self._soon(self._raw.execute("SET default_transaction_read_only = on"))
+        """Refuse to write from now on, and end what takes so long that nobody waits for it any more."""
+        await self._soon(self._raw.execute("SET default_transaction_read_only = on; SET statement_timeout = '6s'"))
 
     async def close(self) -> None:
         with suppress(psycopg.Error):
