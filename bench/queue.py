@@ -54,7 +54,7 @@ class House:
 @dataclass(frozen=True, slots=True)
 class Seen:
     """Waits in seconds, sorted; `core`, `turns`, `writer`, `lane`: how much of their time they were busy. `turns` of
-    one replica are its core's."""
+    one replica are its core's; those of several are shared out evenly among their cores, and wait for none of them."""
 
     accepted: list[float]
     told: list[float]
@@ -86,8 +86,9 @@ class Run:
         def turn(n: int) -> float:
             return (house.turn + n * (house.settle if house.replicas > 1 else said)) / speed
 
-        if house.replicas > 1:
-            self.turns = [Station(self.time, [decide, turn], most=(64, TURN))]
+        if house.replicas > 1:  # what any has accepted is decided by whoever holds the lock; a lane's turn is its own
+            lanes = house.replicas * house.lanes
+            self.turns = [Station(self.time, [decide, *[turn] * lanes], most=(64, *[TURN] * lanes))]
             core = [receive, lambda n: n * said / speed]
             self.cores = [Station(self.time, core, most=(1, 1), urgent=1) for _ in range(house.replicas)]
         else:
@@ -120,19 +121,15 @@ class Run:
             sorted(self.told),
             self.alerts,
             self.messages,
-            *(
-                max(station.utilisation for station in kind)
-                for kind in (self.cores, self.turns or self.cores, self.writers, self.lanes)
-            ),
+            busy(self.cores) + (busy(self.turns) / self._house.replicas if self.turns else 0),
+            busy(self.turns) if self.turns else busy(self.cores),
+            busy(self.writers),
+            busy(self.lanes),
             sum(station.waiting for station in self._stations()),
         )
 
     def _stations(self) -> list[Station]:
         return [*self.cores, *self.turns, *self.writers, *self.lanes]
-
-    def _queue(self, place: int, number: int) -> tuple[Station, int]:
-        """Where a replica's deciding (0), or a lane's turn (1), waits."""
-        return (self.turns[0], number) if self.turns else (self.cores[place], number + 1)
 
     def _arrive(self) -> None:
         if self._house.rate:
@@ -161,8 +158,10 @@ class Run:
     def _stored(self, job: Job, place: int) -> None:
         self.accepted.append(self.time.now - job.born)
         job.after = lambda job: self._decided(job, place)
-        station, number = self._queue(place, 0)
-        station.take(job, number)
+        if self.turns:
+            self.turns[0].take(job, 0)
+        else:
+            self.cores[place].take(job, 1)
 
     def _decided(self, job: Job, place: int) -> None:
         for number, pending in enumerate(self._pending):
@@ -172,21 +171,27 @@ class Run:
             pending[job.key] = news = [job.born]
             message = Job(job.born, job.key)
             message.begun = lambda pending=pending, key=job.key: pending.pop(key)
-            message.after = lambda message, news=news: self._answered(message, news, place)
+            message.after = lambda message, news=news, lane=number: self._answered(message, news, place, lane)
             self.lanes[number].take(message)
 
-    def _answered(self, message: Job, news: list[float], place: int) -> None:
+    def _answered(self, message: Job, news: list[float], place: int, lane: int) -> None:
         """What telling and writing it down took of the core is counted here, at once."""
         message.begun = lambda: None
         message.after = lambda _message: self._told(news)
-        if self.turns:
-            self.cores[place].take(Job(self.time.now), 1)
-        station, number = self._queue(place, 1)
-        station.take(message, number)
+        if not self.turns:
+            self.cores[place].take(message, 2)
+            return
+        spoken = Job(message.born)
+        spoken.after = lambda _spoken: self.turns[0].take(message, 1 + place * self._house.lanes + lane)
+        self.cores[place].take(spoken, 1)
 
     def _told(self, news: list[float]) -> None:
         self.messages += 1
         self.told += [self.time.now - born for born in news]
+
+
+def busy(stations: Sequence[Station]) -> float:
+    return max(station.utilisation for station in stations)
 
 
 def simulate(house: House, seconds: float = 60.0, warm: float = 10.0, seed: int = 1) -> Seen:
@@ -202,7 +207,7 @@ def row(house: House, seen: Seen) -> str:
     cells = [f"{house.replicas}", f"{house.speed:g}", f"{house.rate:,.0f}", f"{house.burst:,}", f"{house.problems:,}"]
     cells += [f"{1e3 * at(waits, share):,.1f}" for waits in (seen.accepted, seen.told) for share in (0.5, 0.99)]
     cells += [f"{100 * seen.core:.0f} %", f"{100 * seen.turns:.0f} %" if house.replicas > 1 else "–"]
-    cells += [f"{100 * busy:.0f} %" for busy in (seen.writer, seen.lane)]
+    cells += [f"{100 * share:.0f} %" for share in (seen.writer, seen.lane)]
     return "| " + " | ".join([*cells, f"{seen.alerts:,} → {seen.messages:,}", f"{seen.left:,}"]) + " |"
 
 

@@ -114,7 +114,7 @@ class Batch:
         return readings
 
     def _read_one(self, event: Event) -> list[Alert] | str:
-        """What the event says, or the sentence why it cannot be read. Catch-all 2 of 3: an adapter meets
+        """What the event says, or the sentence why it cannot be read. Catch-all 2 of 4: an adapter meets
         whatever a stranger sends."""
         adapter = self.adapters.get(event.adapter)
         if adapter is None:

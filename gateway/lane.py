@@ -65,9 +65,10 @@ class Lane:
             if wait > 0:
                 await waited(self._wake, min(wait, self._pipeline.store.tick))
 
-    async def drain(self, seconds: float) -> None:
+    async def drain(self, seconds: float) -> bool:
         """Take nothing new, let what is being sent end, write down what was said, give the rest back. A store that is
-        away is asked again until the time is over: what was said and is not written down is said again."""
+        away is asked again until the time is over: what was said and is not written down is said again. Whether all of
+        it is."""
         over = time.monotonic() + seconds
         under_way: set[asyncio.Future[Any]] = {*self._sending, *(() if self._turning is None else self._turning[:1])}
         if under_way:
@@ -84,10 +85,10 @@ class Lane:
             except StoreUnavailable as error:
                 if time.monotonic() + HAND_IN_SECONDS > over:
                     log.warning("lane left unsettled", channel=self.outlet.name, reason=str(error))
-                    return
+                    return False
                 await asyncio.sleep(HAND_IN_SECONDS)
             else:
-                return
+                return True
 
     async def _hand_in(self, back: Sequence[tuple[str, int]]) -> None:
         """Write down what was said, and give these claims back. Raises StoreUnavailable; what was said is kept then."""

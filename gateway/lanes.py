@@ -87,11 +87,12 @@ class Lanes:
         for name in self._lanes:
             await self._crew.stop(f"lane {name}")
 
-    async def drain(self) -> None:
-        """After `rest`: let what is being sent end, and write it down."""
-        await asyncio.gather(*(lane.drain(DRAIN_SECONDS) for lane in self._lanes.values()))
+    async def drain(self) -> bool:
+        """After `rest`: let what is being sent end, and write it down. Whether all of it is."""
+        drained = await asyncio.gather(*(lane.drain(DRAIN_SECONDS) for lane in self._lanes.values()))
         if self._ending:  # channels that a reload has just closed
             await asyncio.wait(self._ending, timeout=DRAIN_SECONDS + CLOSE_SECONDS)
+        return all(drained)
 
     def go_on(self) -> None:
         """After `rest`, as before it."""

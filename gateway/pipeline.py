@@ -156,7 +156,7 @@ class Pipeline:
         return turn
 
     async def say(self, outlet: Outlet, claim: Claim) -> Said:
-        """Compose the newest message and send it. Catch-all 3 of 3: a bug in a channel costs this message a
+        """Compose the newest message and send it. Catch-all 3 of 4: a bug in a channel costs this message a
         few tries, never the lane."""
         started = self.now()
         crashed, rang = False, True

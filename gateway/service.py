@@ -130,8 +130,7 @@ class Service:
         """Begin nothing, let what is being sent end and write it down; only then take nothing any more. Whether
         nothing is written now; to be asked again where something may be."""
         await self._rest()
-        await self._lanes.drain()
-        return await self.store.halt(BEING_MOVED)
+        return await self._lanes.drain() and await self.store.halt(BEING_MOVED)
 
     async def _go_on(self) -> None:
         """After `_halt`, as before it."""

@@ -83,7 +83,7 @@ class Writer:
     @property
     def idle(self) -> bool:
         """Whether nothing waits to be written, nothing is being, and all of it would outlive a power cut."""
-        return not any(line.waiting() or line.loose is not None for line in self._lines)
+        return not any(line.since is not None or line.waiting() or line.loose is not None for line in self._lines)
 
     @property
     def pressed(self) -> bool:
@@ -209,7 +209,7 @@ class Writer:
 
     async def _work_alone(self, line: Line, wish: Wish, future: asyncio.Future[Any]) -> None:
         result: Any = None
-        fault: Exception | None = None
+        fault: BaseException | None = None
         try:
             await line.begin([future], lasting=wish.lasting)
             result, fault = await _outcome(wish.work(self._ledger(line.open())))
@@ -302,10 +302,16 @@ def _answer(future: asyncio.Future[Any], result: Any, fault: BaseException | Non
         future.set_exception(fault)
 
 
-async def _outcome(work: Awaitable[Any]) -> tuple[Any, Exception | None]:
-    """What came of it, a fault of whatever kind included: whoever asked for it is told."""
+async def _outcome(work: Awaitable[Any]) -> tuple[Any, BaseException | None]:
+    """What came of it, a fault of whatever kind included: whoever asked for it is told. Catch-all 4 of 4: one work
+    must not end the task that writes for all."""
     try:
         return await work, None
+    except asyncio.CancelledError as fault:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise  # it is we who are to end
+        return None, fault
     except Exception as fault:  # noqa: BLE001  # it is handed on, to the asker
         return None, fault
 

@@ -122,7 +122,7 @@ _CHALLENGE = {"www-authenticate": "Bearer"}
 def _signed_well(source: Source, headers: Mapping[str, str], body: bytes, now: Millis) -> list[bool]:
     """Of each secret, whether it made the signature. All are asked: the time tells nobody which one it was.
 
-    Catch-all 1 of 3: whatever a stranger's header does to a verifier, it is a bad credential."""
+    Catch-all 1 of 4: whatever a stranger's header does to a verifier, it is a bad credential."""
     good = []
     for secret in source.settings.secret:
         try:

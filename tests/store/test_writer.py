@@ -122,6 +122,33 @@ class TestGroups:
 
 
 class TestCancelling:
+    async def test_what_somebody_who_has_left_asked_for_is_under_way_until_it_is_over(self, store: Safe) -> None:
+        """Whoever moves the database relies on it that nothing is written any more."""
+        entered, go = asyncio.Event(), asyncio.Event()
+
+        async def slow(ledger: Ledger) -> None:
+            await add(ledger)
+            entered.set()
+            await go.wait()
+
+        asker = asyncio.ensure_future(store.write(slow))
+        await entered.wait()
+        asker.cancel()
+        await asyncio.gather(asker, return_exceptions=True)
+        assert not store.writer.idle
+        go.set()
+        await until(lambda: store.writer.idle)
+        assert count(store) == 1
+
+    async def test_work_that_is_cancelled_from_within_ends_itself_alone(self, store: Safe) -> None:
+        async def odd(_ledger: Ledger) -> None:
+            raise asyncio.CancelledError
+
+        for works in ([odd], [odd, add]):
+            outcomes = await asyncio.gather(*map(store.write, works), return_exceptions=True)
+            assert isinstance(outcomes[0], asyncio.CancelledError)
+        assert count(store) == 1
+
     async def test_a_thousand_who_leave_in_the_midst_leave_nothing_open(self, store: Safe) -> None:
         async def slow(ledger: Ledger) -> None:
             await add(ledger)
