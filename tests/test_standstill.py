@@ -66,6 +66,25 @@ async def test_it_stands_still_once_what_it_sends_has_ended_and_goes_on_when_the
         assert (await house.client.get("/readyz")).status_code == 200
 
 
+async def test_it_takes_webhooks_until_what_was_said_is_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the new gateway would say it again."""
+    async with Receiver().listening() as url, running(tmp_path, told(url)) as house:
+
+        async def unsettled() -> bool:
+            return False
+
+        with monkeypatch.context() as patch, Mover(house.database, "one") as mover:
+            patch.setattr(house.service._lanes, "drain", unsettled)
+            mover.ask()
+            await asyncio.sleep(1)
+            assert not mover.held
+            assert (await post(house, "meanwhile")).status_code == 202
+            patch.undo()
+            await until(lambda: mover.held)
+
+
 async def test_a_database_that_was_moved_is_let_be(tmp_path: Path) -> None:
     receiver = Receiver()
     async with receiver.listening() as url, running(tmp_path, told(url)) as house:
