@@ -27,7 +27,8 @@ TURN = 16
 @dataclass(frozen=True, slots=True)
 class House:
     """Loads a second, costs in seconds. One event is one alert, about one of `problems` at random, told in each lane.
-    `settle` is the part of `say` that belongs to the turn.
+    `settle` is the part of `say` that belongs to the turn; `away` is how many times as much deciding and turns cost
+    where several replicas share a PostgreSQL.
 
     `speed` says how many times as fast the core is as the one of the costs; the disk stays as it is."""
 
@@ -41,14 +42,15 @@ class House:
     latency: float = 0.1
     pace: float = 0.0
     speed: float = 1.0
-    intake: float = 170e-6
+    intake: float = 380e-6
     commit: float = 280e-6
     row: float = 17e-6
-    batch: float = 2.0e-3
-    decide: float = 370e-6
-    turn: float = 2.5e-3
-    say: float = 370e-6
-    settle: float = 120e-6
+    batch: float = 2.7e-3
+    decide: float = 570e-6
+    turn: float = 3.4e-3
+    say: float = 530e-6
+    settle: float = 180e-6
+    away: float = 1.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +77,20 @@ class Run:
         self._random = random.Random(seed)
         self.time = Time()
         once, speed = self._random.expovariate, house.speed
-        said = house.say - house.settle if house.replicas > 1 else house.say
+        shared = house.replicas > 1
+        said = house.say - house.settle if shared else house.say
+        at_base = speed / house.away if shared else speed
 
         def receive(n: int) -> float:
             return n * house.intake / speed
 
         def decide(n: int) -> float:
-            return (house.batch + n * house.decide) / speed
+            return (house.batch + n * house.decide) / at_base
 
         def turn(n: int) -> float:
-            return (house.turn + n * (house.settle if house.replicas > 1 else said)) / speed
+            return (house.turn + n * (house.settle if shared else said)) / at_base
 
-        if house.replicas > 1:  # what any has accepted is decided by whoever holds the lock; a lane's turn is its own
+        if shared:  # what any has accepted is decided by whoever holds the lock; a lane's turn is its own
             lanes = house.replicas * house.lanes
             self.turns = [Station(self.time, [decide, *[turn] * lanes], most=(64, *[TURN] * lanes))]
             core = [receive, lambda n: n * said / speed]
@@ -217,10 +221,11 @@ HEAD = (
     "|" + "---|" * 15
 )
 PAGE = (
-    *(House(rate=rate, width=64) for rate in (10, 50, 100, 200, 300, 400)),
+    *(House(rate=rate, width=64) for rate in (10, 50, 100, 200, 300, 400, 500)),
     House(rate=100, burst=1_000, width=64),
-    *(House(rate=rate, width=256, speed=2.4) for rate in (100, 500, 700, 900)),
-    *(House(rate=1_000, replicas=replicas, width=64) for replicas in (2, 3, 4)),
+    *(House(rate=rate, width=256, speed=1.7) for rate in (100, 500, 700, 900)),
+    *(House(rate=rate, replicas=replicas, width=64) for rate, replicas in ((100, 2), (300, 2), (500, 2), (500, 4))),
+    House(rate=700, replicas=4, width=64),
     House(rate=100, problems=20, pace=1.0, width=2),
     House(rate=100, problems=2_000, pace=1.0, width=2),
 )
