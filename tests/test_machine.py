@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gateway.clock import new_id
@@ -181,6 +181,18 @@ def run(work: Callable[[Path], Awaitable[None]]) -> None:
         asyncio.run(work(Path(folder)))  # type: ignore[arg-type]
 
 
+# It opened again, to be told later, before the word that it was over had gone out: that word then told of it.
+OPENED_AGAIN = [
+    ("alert", "later 1", 1, True),
+    ("alert", "page 1", 1, True),
+    ("time", 1),
+    ("time", 130),
+    ("act", "later 1", "resolve"),
+    ("alert", "later 1", 1, True),
+]
+
+
+@example(happenings=OPENED_AGAIN)
 @settings(max_examples=RUNS, deadline=None, suppress_health_check=list(HealthCheck))
 @given(happenings=st.lists(acts, min_size=6, max_size=20))
 def test_no_page_is_lost_and_none_comes_twice(happenings: list[tuple[Any, ...]]) -> None:

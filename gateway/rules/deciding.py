@@ -170,9 +170,10 @@ class Deciding:
         return muted
 
     def tell(self, incident: Incident, target: Target) -> None:
-        """What was put off is told now, unless something that came between has told it."""
+        """What was put off is told now, unless something that came between has told it: what was promised before it
+        speaks of how things are when it is said."""
         heard = self._heard.get(incident.id, {}).get(target.channel)
-        if heard is not None and heard.state != "failed" and heard.wanted >= incident.revision:
+        if heard is not None and heard.state != "failed" and max(heard.wanted, heard.said) >= incident.revision:
             return
         self._promise(incident, replace(target, at=0), incident.revision)
 
