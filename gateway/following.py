@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from gateway import config, rehearsing
-from gateway.announcing import Announcer
 from gateway.config import Configuration
 from gateway.config.watch import Watch
 from gateway.errors import BadConfiguration
 from gateway.model import Millis
 from gateway.rules import own
 from gateway.telemetry import RELOADS, logger
+from gateway.untold import Untold
 from gateway.web.house import House, RefusedFile
 from gateway.workers import TICK_SECONDS
 
@@ -32,13 +32,13 @@ class Following:
         environ: Mapping[str, str],
         house: House,
         apply: Callable[[Configuration], Awaitable[None]],
-        announcer: Announcer,
+        untold: Untold,
     ) -> None:
         self._path = path
         self._environ = environ
         self._house = house
         self._apply = apply
-        self._announcer = announcer
+        self._untold = untold
 
     async def serve(self, beat: Callable[[], None]) -> None:
         """Take every saved file that is right; keep the last good one where it is wrong, and say so."""
@@ -84,7 +84,7 @@ class Following:
         self._house.refused = RefusedFile(self._now(), problems)
         RELOADS.labels("refused").inc()
         log.error("configuration refused", problems=problems, in_force=self._house.configuration.hash)
-        await self._announcer.announce(own.configuration_refused(problems, self._new_id(), self._now()))
+        await self._untold.tell(own.configuration_refused(problems, self._new_id(), self._now()))
 
     async def _take(self, fresh: Configuration) -> None:
         await self._apply(fresh)
@@ -93,7 +93,7 @@ class Following:
         await self._warn(fresh)
         if self._house.refused is not None:
             self._house.refused = None
-            await self._announcer.announce(own.configuration_taken(self._new_id(), self._now()))
+            await self._untold.tell(own.configuration_taken(self._new_id(), self._now()))
 
     async def _warn(self, configuration: Configuration) -> None:
         """A file that was good does not turn bad because time passes: `tocsin check` refuses it, we go on with it."""

@@ -14,7 +14,6 @@ from pathlib import Path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import __version__, gauging, removed, sweeping, workers
-from gateway.announcing import Announcer
 from gateway.answering import LINKS
 from gateway.clock import Steady, new_id, now_ms
 from gateway.config import Configuration
@@ -31,6 +30,7 @@ from gateway.rules.retry import LONGEST
 from gateway.standstill import Standstill
 from gateway.store.safe import EVENTS, Ledger, Safe
 from gateway.telemetry import logger
+from gateway.untold import Untold
 from gateway.values import frozen
 from gateway.web.app import Face
 from gateway.web.house import House
@@ -86,8 +86,8 @@ class Service:
             link_used=self._link_used,
             started_at=now_ms(),
         )
-        self._announcer = Announcer(self.pipeline)
-        self._following = Following(options.config, options.environ, self.house, self._apply, self._announcer)
+        self._untold = Untold(self.pipeline)
+        self._following = Following(options.config, options.environ, self.house, self._apply, self._untold)
 
     def app(self) -> ASGIApp:
         face = Face(self.house)
@@ -249,7 +249,7 @@ class Service:
         while True:
             self._crew.beat("tidy")
             with suppress(StoreUnavailable):
-                await self._announcer.tell_rest()
+                await self._untold.tell_rest()
                 if self._returning:
                     await self._keep_promises()
                 await self.store.write(self._report)

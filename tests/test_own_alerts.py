@@ -72,4 +72,4 @@ async def test_a_start_with_a_good_configuration_ends_the_refusal_that_an_earlie
 
 
 async def tried(house: Running, waiting: int) -> bool:
-    return len(house.service._announcer.untold) == waiting
+    return len(house.service._untold.events) == waiting

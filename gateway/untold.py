@@ -12,25 +12,25 @@ from gateway.model import Event
 from gateway.pipeline import Pipeline
 
 
-class Announcer:
+class Untold:
     """A problem of the gateway's own that is not told, or whose end is not, would stand wrong for ever: what cannot be
     stored now waits for a better moment."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._telling = asyncio.Lock()
-        self.untold: deque[Event] = deque()
+        self.events: deque[Event] = deque()
 
-    async def announce(self, event: Event) -> None:
+    async def tell(self, event: Event) -> None:
         """Store it, now or by one of the next calls of `tell_rest`."""
-        self.untold.append(event)
+        self.events.append(event)
         with suppress(StoreUnavailable):
             await self.tell_rest()
 
     async def tell_rest(self) -> None:
         """In order, one at a time. Raises StoreUnavailable; what is untold then stays."""
         async with self._telling:
-            while self.untold:
+            while self.events:
                 # Each try has its own id: one whose outcome is unknown may have been stored.
-                await self._pipeline.tell(replace(self.untold[0], id=self._pipeline.new_id()))
-                self.untold.popleft()
+                await self._pipeline.tell(replace(self.events[0], id=self._pipeline.new_id()))
+                self.events.popleft()
