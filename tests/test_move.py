@@ -70,6 +70,12 @@ class Senders:
         self.accepted: dict[str, str] = {}
         self.refused: list[httpx2.Response] = []
         self.stopped = False
+        self.at_work: list[asyncio.Task[None]] = []
+
+    async def end(self) -> None:
+        """What was posted is answered before this returns."""
+        self.stopped = True
+        await asyncio.wait(self.at_work)
 
     async def send(self, number: int) -> None:
         count = 0
@@ -97,8 +103,7 @@ class Senders:
 async def under_load(gateway: Gateway) -> AsyncIterator[Senders]:
     senders = Senders(gateway)
     async with asyncio.TaskGroup() as group:
-        for number in range(4):
-            group.create_task(senders.send(number))
+        senders.at_work = [group.create_task(senders.send(number)) for number in range(4)]
         await until(lambda: len(senders.accepted) > 20, 10)
         yield senders
         senders.stopped = True
@@ -131,7 +136,7 @@ async def test_a_team_moves_while_it_is_paged(tmp_path: Path, postgres_url: str)
             async with new.running():
                 senders.gateway = new
                 await until(lambda: len(senders.accepted) > len(before) + 20, 15)
-                senders.stopped = True
+                await senders.end()
                 await until(lambda: any(heard.path == "/hook/boss" for heard in receiver.heard), 15)
                 await until(lambda: set(told(receiver)) == {*senders.accepted, "slow burn"}, 10)
                 assert set(senders.accepted.values()) <= {row[0] for row in new.sql("SELECT id FROM events")}

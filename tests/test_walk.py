@@ -18,7 +18,6 @@ import pytest
 from gateway import config
 from gateway.contracts import Surroundings
 from gateway.model import Sent
-from gateway.pipeline import Processed
 from gateway.rules.retry import RetryPolicy
 from gateway.rules.wording import Voice
 from gateway.service import Options, Service
@@ -80,7 +79,8 @@ async def test_one_webhook_walks_through_the_whole_house(service: Service, web: 
     assert (kept["state"], kept["source"], kept["alerts"]) == ("waiting", "scripts", [])
 
     # process: read, fold, plan, promise, write down why, all in one transaction
-    assert await pipeline.process(64) == Processed(1, frozenset({"team"}))
+    done = await pipeline.process(64)
+    assert (done.events, done.channels, done.left) == (1, {"team"}, False)
     kept = (await web.get(f"/api/v1/events/{event['event']}")).json()
     incident = (await web.get("/api/v1/incidents/1")).json()
     assert kept["state"] == "done"
@@ -109,7 +109,8 @@ async def test_one_webhook_walks_through_the_whole_house(service: Service, web: 
     # resolve: whoever heard of the problem hears that it is over
     over = {**DISK, "status": "resolved"}
     await web.post("/webhooks/scripts", json=over, headers={"authorization": "Bearer t0ken"})
-    assert await pipeline.process(64) == Processed(1, frozenset({"team"}))
+    done = await pipeline.process(64)
+    assert (done.events, done.channels, done.left) == (1, {"team"}, False)
     (claim,) = (await pipeline.turn(outlet, [], 16)).claims
     await pipeline.turn(outlet, [await pipeline.say(outlet, claim)], 0)
     incident = (await web.get("/api/v1/incidents/1")).json()
