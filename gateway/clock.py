@@ -70,12 +70,13 @@ class Told:
         self._offset = now - int(self._monotonic() * 1000)
 
 
-def new_id() -> str:
+def new_id(now: Millis | None = None) -> str:
     """A UUIDv7 (RFC 9562 §5.7): sorts by time, and within one process strictly by the order of making.
 
-    The 12 bits after the milliseconds are a fraction of the millisecond, stepped on where it repeats."""
+    `now`: on a clock that others go by as well, so that what they make sorts with it; None for the machine's own. The
+    12 bits after the milliseconds are a fraction of the millisecond, stepped on where it repeats."""
     with _lock:
-        ticks = (time.time_ns() << 12) // 1_000_000
+        ticks = (time.time_ns() << 12) // 1_000_000 if now is None else now << 12
         _last[0] = ticks = max(ticks, _last[0] + 1)
     stamp, noise = f"{ticks:015x}", os.urandom(8).hex()
     return f"{stamp[:8]}-{stamp[8:12]}-7{stamp[12:]}-{_VARIANT[noise[0]]}{noise[1:4]}-{noise[4:]}"

@@ -67,9 +67,11 @@ class Service:
         self._clock = Steady()
         self._id = new_id()
         self._changed = asyncio.Event()
+        self._respanned = asyncio.Event()
         self.store = Safe(options.database)
-        now = self.store.engine.told_clock or self._clock
-        self.pipeline = Pipeline(self.store, adapters(), Rules(configuration.routing), now, new_id, random.random)
+        told = self.store.engine.told_clock
+        now, make_id = (self._clock, new_id) if told is None else (told, lambda: new_id(told()))
+        self.pipeline = Pipeline(self.store, adapters(), Rules(configuration.routing), now, make_id, random.random)
         self._lanes = Lanes(self.pipeline, self._crew)
         self.pipeline.woken = self._wake
         self.pipeline.agrees = self._lanes.agrees
@@ -221,6 +223,7 @@ class Service:
         self.pipeline.rules = self._lanes.rules(configuration)
         self.house.configuration = configuration
         self._changed.set()
+        self._respanned.set()
         self.pipeline.rings.set()
         self._returning = True
         with suppress(StoreUnavailable):  # the next sweep does it
@@ -259,8 +262,10 @@ class Service:
             await asyncio.sleep(TIDY_SECONDS)
 
     async def _retain(self) -> None:
-        now = self.pipeline.now
-        await sweeping.Sweeper(self.store, self._bounds, now, lambda: self._crew.beat("retention")).serve()
+        sweeper = sweeping.Sweeper(
+            self.store, self._bounds, self.pipeline.now, lambda: self._crew.beat("retention"), self._respanned
+        )
+        await sweeper.serve()
 
     def _bounds(self) -> retention.Bounds:
         inforce = self.house.configuration

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from gateway.errors import StoreUnavailable
@@ -29,30 +30,60 @@ REST: Final = 4.0
 SHORTEST_REST_SECONDS: Final = 0.03
 LONGEST_REST_SECONDS: Final = 2.0
 BETWEEN_SWEEPS_SECONDS: Final = 600.0
+BETWEEN_SWEEPS: Final = 0.1
+"""Of the shorter span, where that is less; at least a second."""
+LEAP: Final[Millis] = 86_400_000
+LEAP_SECONDS: Final = 3_600.0
+"""A clock that is put forward by a day or more is not believed for an hour: what it makes old would be gone for
+good."""
 FIRST_REST_SECONDS: Final = 5.0
 """A start has other things to do."""
 TICK_SECONDS: Final = 5.0
 
 
 class Sweeper:
-    """`serve` sweeps, rests, and sweeps again. `bounds` is asked anew for each bite: a saved file counts at once."""
+    """`serve` sweeps, rests, and sweeps again. `bounds` is asked anew for each bite, and `changed` ends a rest: a saved
+    file counts at once."""
 
     def __init__(
-        self, store: Safe, bounds: Callable[[], Bounds], now: Callable[[], Millis], beat: Callable[[], None]
+        self,
+        store: Safe,
+        bounds: Callable[[], Bounds],
+        now: Callable[[], Millis],
+        beat: Callable[[], None],
+        changed: asyncio.Event,
     ) -> None:
         self._store = store
         self._bounds = bounds
         self._now = now
         self._beat = beat
+        self._changed = changed
+        self._ahead = now() - _ran()
 
     async def serve(self) -> None:
         await self._rest(FIRST_REST_SECONDS)
         while True:
+            self._changed.clear()
             try:
+                if self._leapt():
+                    log.warning("sweep postponed", reason="the clock was put forward by a day or more")
+                    await self._rest(LEAP_SECONDS)
+                    continue
                 await self.sweep()
             except StoreUnavailable as error:
                 log.warning("sweep postponed", reason=str(error))
-            await self._rest(BETWEEN_SWEEPS_SECONDS)
+            await self._rest(self._between(), self._changed)
+
+    def _leapt(self) -> bool:
+        """Whether the clock was put forward since this was asked last."""
+        before, self._ahead = self._ahead, self._now() - _ran()
+        return self._ahead - before >= LEAP
+
+    def _between(self) -> float:
+        """Seconds from a sweep to the next."""
+        bounds = self._bounds()
+        shorter = (self._now() - max(bounds.events, bounds.incidents)) / 1_000
+        return min(BETWEEN_SWEEPS_SECONDS, max(BETWEEN_SWEEPS * shorter, 1.0))
 
     async def sweep(self) -> Counter[str]:
         """Once through everything that is old. How many went, by kind. Raises StoreUnavailable."""
@@ -107,8 +138,15 @@ class Sweeper:
             gone[kind] += count
             RETENTION_DELETED.labels(kind).inc(count)
 
-    async def _rest(self, seconds: float) -> None:
+    async def _rest(self, seconds: float, ended: asyncio.Event | None = None) -> None:
+        ended = ended or asyncio.Event()
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
+        while (left := until - time.monotonic()) > 0 and not ended.is_set():
             self._beat()
-            await asyncio.sleep(min(left, TICK_SECONDS))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(left, TICK_SECONDS)):
+                    await ended.wait()
+
+
+def _ran() -> Millis:
+    return int(time.monotonic() * 1_000)

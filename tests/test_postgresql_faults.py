@@ -17,6 +17,7 @@ import pytest
 from gateway.contracts import Accepted, Ledger
 from gateway.errors import StoreUnavailable
 from gateway.store.driver import Connection
+from gateway.store.engines import postgresql
 from gateway.store.engines.postgresql import Session
 from gateway.store.safe import Safe
 from tests import postgres
@@ -92,10 +93,12 @@ async def wire(port: int) -> AsyncIterator[tuple[int, asyncio.Event]]:
     tasks: set[asyncio.Task[None]] = set()
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65_536):
-            if not swallow.is_set():
-                writer.write(data)
-        writer.close()
+        try:
+            while data := await reader.read(65_536):
+                if not swallow.is_set():
+                    writer.write(data)
+        finally:
+            writer.close()
 
     async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", port)
@@ -109,8 +112,10 @@ async def wire(port: int) -> AsyncIterator[tuple[int, asyncio.Event]]:
         yield server.sockets[0].getsockname()[1], swallow
     finally:
         server.close()
-        for task in tasks:
+        at_work = list(tasks)
+        for task in at_work:
             task.cancel()
+        await asyncio.gather(*at_work, return_exceptions=True)
 
 
 async def test_a_line_that_swallows_everything_is_503_and_another_replica_goes_on(
@@ -181,6 +186,97 @@ async def test_a_connection_that_is_stuck_within_many_rows_is_left_for_another(
                 await stick(line.connection)
         assert await store.accept(an_event(), None, 0)
         await store.write(lambda ledger: ledger.beat())
+
+
+async def test_hung_up_on_while_nobody_spoke_nobody_is_refused(postgres_url: str) -> None:
+    """A server that was restarted: what was open is found out by the first who asks, and he does not pay for it."""
+    async with running_store(postgres_url) as store:
+        await store.accept(an_event(), None, 0)
+        readers = [store.read(_slowly) for _ in range(3)]
+        await asyncio.gather(*readers)
+        with psycopg.connect(postgres_url, autocommit=True) as other:
+            other.execute(HANG_UP)
+        assert await store.accept(an_event(), None, 0)
+        await store.probe()
+        await store.write(lambda ledger: ledger.beat())
+        assert len(await store.read(lambda ledger: ledger.inbox.waiting(9))) == 2
+        assert len(await store.read(lambda ledger: ledger.inbox.waiting(9))) == 2
+
+
+async def _slowly(ledger: Ledger) -> None:
+    await ledger.inbox.waiting(1)
+    await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "mend"),
+    [
+        (
+            "ALTER DATABASE {name} SET default_transaction_read_only = on",
+            "ALTER DATABASE {name} SET default_transaction_read_only = off",
+        ),
+        ("ALTER TABLE events RENAME TO elsewhere", "ALTER TABLE elsewhere RENAME TO events"),
+    ],
+    ids=["a standby", "another database"],
+)
+async def test_a_server_that_is_another_one_meanwhile_is_left_for_the_one_that_the_address_leads_to(
+    postgres_url: str, spoil: str, mend: str
+) -> None:
+    """After a failover: the connection to what is a standby now is well, and would be for ever."""
+    async with (
+        running_store(postgres_url) as store,
+        await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as other,
+    ):
+        name = f'"{other.info.dbname}"'
+        await other.execute(spoil.format(name=name))  # type: ignore[call-overload]
+        await other.execute(HANG_UP)
+        for asked in (store.accept(an_event(), None, 0), store.write(_add)):
+            with pytest.raises(StoreUnavailable):
+                await asked
+        # The new server is there; nobody hangs up on the old one.
+        await other.execute(mend.format(name=name))  # type: ignore[call-overload]
+        await other.execute("SET default_transaction_read_only = off")
+        await store.accept(an_event(), None, 0)
+        await store.write(_add)
+        assert len(await store.read(lambda ledger: ledger.inbox.waiting(9))) == 2
+
+
+async def _add(ledger: Ledger) -> None:
+    await ledger.inbox.add(an_event())
+
+
+async def test_who_is_to_end_while_the_database_is_silent_ends(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stop would wait for ever for a task that takes its end for the database's silence."""
+    monkeypatch.setattr(postgresql, "STATEMENT_SECONDS", 1.0)
+    port = int(postgres_url.rsplit(":", 1)[1].split("/", maxsplit=1)[0])
+    async with wire(port) as (through, swallow):
+        engine = postgresql.PostgreSQL(postgres_url.replace(str(port), str(through)))
+        connection = await engine.accepting()
+        swallow.set()
+        asking = asyncio.create_task(connection.begin())
+        await asyncio.sleep(0.3)
+        asking.cancel()
+        await asyncio.wait([asking], timeout=12)
+        assert asking.cancelled()
+        await connection.close()
+
+
+async def test_whether_it_can_accept_is_asked_where_it_accepts(postgres_url: str) -> None:
+    """Another gateway that decides for long makes nobody unready."""
+    async with running_store(postgres_url) as store:
+        entered, go = asyncio.Event(), asyncio.Event()
+
+        async def slow(_ledger: Ledger) -> None:
+            entered.set()
+            await go.wait()
+
+        working = asyncio.create_task(store.write(slow))
+        await entered.wait()
+        await asyncio.wait_for(store.probe(), 1)
+        go.set()
+        await working
 
 
 async def test_said_goodbye_in_the_midst_of_many_rows_it_is_asked_anew(postgres_url: str) -> None:

@@ -38,7 +38,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def sweeper(store: Safe, beats: list[int] | None = None, bounds: Bounds = BOUNDS) -> Sweeper:
     counted = [] if beats is None else beats
-    return Sweeper(store, lambda: bounds, lambda: NOW, lambda: counted.append(1))
+    return Sweeper(store, lambda: bounds, lambda: NOW, lambda: counted.append(1), asyncio.Event())
 
 
 def deleted(kind: str) -> float:
@@ -100,7 +100,7 @@ async def test_a_store_that_cannot_be_written_is_tried_again_later(
                 raise StoreUnavailable("the disk is full")
             return await super().sweep()
 
-    serving = asyncio.create_task(Failing(store, lambda: BOUNDS, lambda: NOW, lambda: None).serve())
+    serving = asyncio.create_task(Failing(store, lambda: BOUNDS, lambda: NOW, lambda: None, asyncio.Event()).serve())
     try:
         await until(lambda: Failing.tries >= 3)
     finally:
@@ -108,6 +108,48 @@ async def test_a_store_that_cannot_be_written_is_tried_again_later(
         await asyncio.gather(serving, return_exceptions=True)
     assert "sweep postponed" in [line.kwargs["event"] for line in lines.calls]
     assert await rows(store, "incidents") == 0
+
+
+async def test_a_saved_span_counts_at_once(store: Safe) -> None:
+    await keep(store, past(resolved_at=LATELY))
+    bounds, changed = [Bounds(NOW - 30 * DAY, NOW - 400 * DAY)], asyncio.Event()
+    serving = asyncio.create_task(Sweeper(store, lambda: bounds[0], lambda: NOW, lambda: None, changed).serve())
+    try:
+        await asyncio.sleep(0.2)
+        assert await rows(store, "incidents") == 1
+        bounds[0] = Bounds(NOW, NOW)
+        changed.set()
+        await until(lambda: _none_left(store), 2)
+        await keep(store, past(resolved_at=LATELY))  # a short span is looked at often, and not more often than that
+        await until(lambda: _none_left(store), 2)
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+async def _none_left(store: Safe) -> bool:
+    return await rows(store, "incidents") == 0
+
+
+async def test_a_clock_that_leaps_makes_nothing_old_for_an_hour(
+    store: Safe, monkeypatch: pytest.MonkeyPatch, lines: CapturingLogger
+) -> None:
+    monkeypatch.setattr(sweeping, "BETWEEN_SWEEPS_SECONDS", 0.02)
+    await keep(store, past(resolved_at=LATELY))
+    clock = Clock()
+
+    def bounds() -> Bounds:
+        return Bounds(clock() - 30 * DAY, clock() - 400 * DAY)
+
+    serving = asyncio.create_task(Sweeper(store, bounds, clock, lambda: None, asyncio.Event()).serve())
+    try:
+        await asyncio.sleep(0.1)
+        clock.ahead += 500 * DAY
+        await until(lambda: "sweep postponed" in [line.kwargs["event"] for line in lines.calls])
+        assert await rows(store, "incidents") == 1
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
 
 
 ROUTING = """
@@ -132,6 +174,7 @@ async def test_a_gateway_forgets_what_its_file_says_and_answers_as_if_it_had_nev
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweeping, "BETWEEN_SWEEPS_SECONDS", 0.05)
+    monkeypatch.setattr(sweeping, "LEAP", 100 * DAY)
     clock = Clock()
     async with running(tmp_path, ROUTING, clock=clock) as house:
         for title in ("over", "lasting"):

@@ -17,8 +17,14 @@ class Line:
     who waits for it, until he is answered. `loose`: since when there is something committed that a power cut would
     take; then `watched` is when that is looked at."""
 
-    def __init__(self, connect: Callable[[], Awaitable[Connection]], queues: Sequence[deque[Any]]) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[Connection]],
+        passing: tuple[type[Exception], ...],
+        queues: Sequence[deque[Any]],
+    ) -> None:
         self.connect = connect
+        self._passing = passing
         self.queues = queues
         self.wake = asyncio.Event()
         self.connection: Connection | None = None
@@ -34,8 +40,18 @@ class Line:
         return self.connection
 
     async def begin(self, futures: list[asyncio.Future[Any]], *, lasting: bool = True) -> None:
+        """A connection that was hung up on while nobody spoke is found out here, and made anew once: nothing of this
+        transaction has been said yet. Raises what the engine raises."""
         self.since, self.under_way = time.monotonic(), futures
-        await self.open().begin(lasting=lasting)
+        try:
+            await self.open().begin(lasting=lasting)
+        except self._passing:
+            if not self.open().broken:
+                raise
+            await self.close()
+            self.since = time.monotonic()
+            self.connection = await self.connect()
+            await self.open().begin(lasting=lasting)
 
     async def commit(self, *, lasting: bool = True) -> None:
         await self.open().control("COMMIT")
@@ -47,7 +63,8 @@ class Line:
 
     async def roll_back(self) -> None:
         try:
-            await self.open().control("ROLLBACK")
+            if self.connection is not None:
+                await self.connection.control("ROLLBACK")
         finally:
             self.since = None
 
@@ -63,3 +80,10 @@ class Line:
     def waiting(self) -> list[asyncio.Future[Any]]:
         asked = [future for future in self.under_way if not future.done()]
         return [*asked, *(future for queue in self.queues for _, future in queue)]
+
+    def forget(self) -> None:
+        """Let go of what nobody waits for any more, and of what it holds."""
+        for queue in self.queues:
+            left = [one for one in queue if not one[1].done()]
+            queue.clear()
+            queue.extend(left)

@@ -28,6 +28,8 @@ T = TypeVar("T")
 EVENTS: Final = "events"
 """The hint that something came in; all others are names of channels."""
 READERS: Final = 3
+TURN_SECONDS: Final = 4.0
+"""Who asks for a reader while all of them wait for a database that hangs is told so after this."""
 IDLE_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 0.005
 ALONE_TICK: Final = 5.0
@@ -107,18 +109,43 @@ class Safe:
             raise StoreUnavailable(self.halted)
         return await self.writer.run(work, lasting=lasting)
 
+    async def probe(self) -> None:
+        """Write one row over the connection that accepts. Raises StoreUnavailable where accepting would."""
+        if self.halted:
+            raise StoreUnavailable(self.halted)
+        await self.writer.probe(Ledger.beat)
+
     async def read(self, work: Callable[[Ledger], Awaitable[T]]) -> T:
         try:
-            async with self._reading:
-                reader = self._readers.pop() if self._readers else await self.engine.reading()
-                try:
-                    found = await work(Ledger(reader))
-                    await reader.settle()  # whoever would write is refused here
-                    return found
-                finally:
-                    await self._put_back(reader)
+            async with asyncio.timeout(TURN_SECONDS):
+                await self._reading.acquire()
+        except TimeoutError:
+            raise StoreUnavailable("the database does not answer") from None
+        try:
+            return await self._read(work)
         except self.engine.faults.passing as error:
             raise unavailable(error) from None
+        finally:
+            self._reading.release()
+
+    async def _read(self, work: Callable[[Ledger], Awaitable[T]]) -> T:
+        """A reader that was hung up on while nobody asked it is found out here: then another one is asked."""
+        if self._readers:
+            reader = self._readers.pop()
+            try:
+                return await self._ask(reader, work)
+            except self.engine.faults.passing:
+                if not reader.broken:
+                    raise
+        return await self._ask(await self.engine.reading(), work)
+
+    async def _ask(self, reader: Connection, work: Callable[[Ledger], Awaitable[T]]) -> T:
+        try:
+            found = await work(Ledger(reader))
+            await reader.settle()  # whoever would write is refused here
+            return found
+        finally:
+            await self._put_back(reader)
 
     async def _put_back(self, reader: Connection) -> None:
         if reader.broken:

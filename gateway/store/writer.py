@@ -74,11 +74,15 @@ class Writer:
         self._ledger = ledger
         self._entries: Entries = deque()
         self._works: Works = deque()
+        self._probes: Works = deque()
         if engine.shared:
-            self._lines = [Line(engine.accepting, [self._entries]), Line(engine.writing, [self._works])]
+            queues: list[tuple[Callable[[], Awaitable[Connection]], list[deque[Any]]]]
+            queues = [(engine.accepting, [self._entries, self._probes]), (engine.writing, [self._works])]
         else:
-            self._lines = [Line(engine.writing, [self._entries, self._works])]
+            queues = [(engine.writing, [self._entries, self._probes, self._works])]
+        self._lines = [Line(connect, engine.faults.passing, asked) for connect, asked in queues]
         self._pressed_at = -PRESSED_SECONDS
+        self._patient: set[asyncio.Future[Any]] = set()
 
     @property
     def idle(self) -> bool:
@@ -99,10 +103,21 @@ class Writer:
         return await future
 
     async def run(self, work: Callable[[Any], Awaitable[T]], *, lasting: bool = True) -> T:
-        """What the work gives, once it is committed. `lasting`: and a power cut would not take it."""
+        """What the work gives, once it is committed. `lasting`: and a power cut would not take it. What is not waits
+        for as long as it takes: no sender does behind it, and what it had claimed would be nobody's."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        if not lasting:
+            self._patient.add(future)
+            future.add_done_callback(self._patient.discard)
         self._works.append((Wish(work, lasting or not self._defers), future))
         self._lines[-1].wake.set()
+        return await future
+
+    async def probe(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """As `run`, on the connection that accepts."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._probes.append((Wish(work, lasting=True), future))
+        self._lines[0].wake.set()
         return await future
 
     async def serve(self) -> None:
@@ -125,19 +140,24 @@ class Writer:
             await asyncio.sleep(0.5)
             for line in self._lines:
                 if line.since is not None and time.monotonic() - line.since > STUCK_SECONDS:
-                    self._fail(line.waiting(), "the database does not answer")
+                    hurried = [future for future in line.waiting() if future not in self._patient]
+                    self._fail(hurried, "the database does not answer")
+                    line.forget()
 
     async def _serve(self, line: Line) -> None:
+        accepts = any(queue is self._entries for queue in line.queues)
+        works = [queue for queue in line.queues if queue is not self._entries]
         while True:
             await line.wake.wait()
             line.wake.clear()
             while any(line.queues):
                 if not await self._connected(line):
                     continue
-                if self._entries in line.queues:
+                if accepts:
                     await self._accept_some(line)
-                if self._works in line.queues:
-                    await self._work_some(line)
+                for queue in works:
+                    if queue:
+                        await self._work_some(line, queue)
 
     async def _connected(self, line: Line) -> bool:
         """Whether there is a connection; one that broke is made anew. Where none can be had, whoever waits is told."""
@@ -152,6 +172,7 @@ class Writer:
             for future in line.waiting():
                 if not future.done():
                     future.set_exception(fault)
+            line.forget()
             log.warning("database not reached", reason=str(fault))
             await asyncio.sleep(RECONNECT_SECONDS)
         line.since = None
@@ -199,8 +220,8 @@ class Writer:
         elif not group[0][1].done():
             group[0][1].set_exception(fault)
 
-    async def _work_some(self, line: Line) -> None:
-        group = _take(self._works, MOST_WORKS_AT_ONCE)
+    async def _work_some(self, line: Line, queue: Works) -> None:
+        group = _take(queue, MOST_WORKS_AT_ONCE)
         if len(group) == 1:
             await self._work_alone(line, *group[0])
         elif group:

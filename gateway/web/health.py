@@ -12,7 +12,6 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from gateway.errors import StoreUnavailable
 from gateway.rules.shapes import rfc3339
-from gateway.store.safe import Ledger
 from gateway.telemetry import REGISTRY
 from gateway.web import auth
 from gateway.web.auth import house_of
@@ -72,7 +71,7 @@ class Readiness:
             return self._writable
         try:
             async with asyncio.timeout(PROBE_SECONDS):
-                await house.store.write(_probe)
+                await house.store.probe()
             self._writable = True
         except (TimeoutError, StoreUnavailable):
             self._writable = False
@@ -87,7 +86,3 @@ async def metrics(request: Request) -> Response:
     if not (token and auth.fits(shown, [SecretStr(token)])):
         auth.require_admin(house, request.scope)
     return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
-
-
-async def _probe(ledger: Ledger) -> None:
-    await ledger.beat()

@@ -258,6 +258,45 @@ class TestTrouble:
             assert await store.write(add)
             assert count(store) >= 2  # one was under way and is there: the answer said that it might be
 
+    async def test_what_we_do_by_ourselves_is_told_what_came_of_it_however_long_that_took(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Told that it failed, a lane would not know of what it claimed."""
+        monkeypatch.setattr(writer, "STUCK_SECONDS", 0.2)
+        go = asyncio.Event()
+
+        async def slow(ledger: Ledger) -> str:
+            await go.wait()
+            return await add(ledger)
+
+        async with running_store(tmp_path) as store:
+            ours = [asyncio.ensure_future(store.write(work, lasting=False)) for work in (slow, add, add)]
+            await until(lambda: store.writer._lines[0].since is not None)
+            with pytest.raises(StoreUnavailable):
+                await store.write(add)
+            assert not any(one.done() for one in ours)
+            go.set()
+            assert len(set(await asyncio.gather(*ours))) == count(store) == 3
+
+    async def test_what_nobody_waits_for_any_more_is_not_kept(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A database that is away for long must not fill the memory with what was refused."""
+
+        async def refused() -> Connection:
+            raise sqlite3.OperationalError("unable to open database file")
+
+        async with running_store(tmp_path) as store:
+            (line,) = store.writer._lines
+            monkeypatch.setattr(line, "connect", refused)
+            await line.close()
+            asked = [store.accept(an_event(body=b"x" * 100_000), None, 0) for _ in range(100)]
+            outcomes = await asyncio.gather(*asked, store.write(add), return_exceptions=True)
+            assert {type(outcome) for outcome in outcomes} == {StoreUnavailable}
+            assert not any(line.queues)
+            monkeypatch.undo()
+            assert await store.accept(an_event(), None, 0)
+
     @pytest.mark.parametrize("fault", [LookupError("a bug"), sqlite3.OperationalError("locked"), ValueError("unfit")])
     async def test_who_left_while_it_failed_is_not_answered(self, tmp_path: Path, fault: Exception) -> None:
         started, go = asyncio.Event(), asyncio.Event()

@@ -33,6 +33,12 @@ STATEMENT_SECONDS: Final = 6.0
 """Beyond this a statement is taken for lost: the line is dead, or the server is."""
 NOTES: Final = "tocsin"
 HINT_SECONDS: Final = 0.02
+_OTHERS: Final = (
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.UndefinedTable,
+)
+"""What no connection to the database that we were started on would say."""
 _ONE_AT_A_TIME: Final = 7_220_170_951
 """The name of the advisory lock under which all is done that is not accepting."""
 _LIMITS: LiteralString = (
@@ -111,10 +117,13 @@ class Session(Connection):
         try:
             return await saying
         except asyncio.CancelledError:
-            if not self._given_up:
-                raise
-            task.uncancel()
+            if not self._given_up or task.uncancel():
+                raise  # it is not we alone who wish it to end
             raise psycopg.OperationalError("the database does not answer") from None
+        except _OTHERS as error:
+            # A standby, or rights that are gone: where the address leads to by now may be another server.
+            self._lost = True
+            raise psycopg.OperationalError(sentence(error)) from None
         finally:
             handle.cancel()
 
@@ -205,13 +214,12 @@ class PostgreSQL:
         while True:
             try:
                 await self._listen(_heard)
-            except (psycopg.Error, OSError) as error:
-                log.warning("hints not heard", reason=sentence(error))
+            except* (psycopg.Error, OSError) as group:
+                log.warning("hints not heard", reason=sentence(group.exceptions[0]))
             await asyncio.sleep(1)
 
     async def _listen(self, heard: Callable[[frozenset[str]], None]) -> None:
-        ear, mouth = await self._connect(), await self._connect()
-        async with ear, mouth:
+        async with await self._connect() as ear, await self._connect() as mouth:
             await ear.execute(f"LISTEN {NOTES}")
             own = mouth.info.backend_pid
             async with asyncio.TaskGroup() as group:
