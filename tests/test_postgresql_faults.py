@@ -265,7 +265,11 @@ async def test_who_is_to_end_while_the_database_is_silent_ends(
 
 async def test_whether_it_can_accept_is_asked_where_it_accepts(postgres_url: str) -> None:
     """Another gateway that decides for long makes nobody unready."""
-    async with running_store(postgres_url) as store:
+    async with (
+        running_store(postgres_url) as store,
+        running_store(postgres_url) as other,
+        await psycopg.AsyncConnection.connect(postgres_url) as held,
+    ):
         entered, go = asyncio.Event(), asyncio.Event()
 
         async def slow(_ledger: Ledger) -> None:
@@ -274,7 +278,8 @@ async def test_whether_it_can_accept_is_asked_where_it_accepts(postgres_url: str
 
         working = asyncio.create_task(store.write(slow))
         await entered.wait()
-        await asyncio.wait_for(store.probe(), 1)
+        await held.execute("SELECT 1 FROM beats FOR UPDATE")  # as a gateway that is stopped in the midst of asking
+        await asyncio.wait_for(asyncio.gather(store.probe(), other.probe()), 1)
         go.set()
         await working
 

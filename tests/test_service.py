@@ -15,6 +15,7 @@ import httpx2
 import pytest
 
 from gateway import config, service
+from gateway.clock import Told, now_ms
 from gateway.errors import TocsinError
 from gateway.model import GATEWAY
 from gateway.service import Options, Service
@@ -268,6 +269,24 @@ class TestStarting:
         with pytest.raises(TocsinError) as refused:
             Service(options, config.load(file, {})).store.open()
         assert sentence in str(refused.value)
+
+    async def test_what_replicas_make_sorts_by_the_databases_clock(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Else the end of a problem, taken in by a machine that is ahead, would be decided after its next beginning."""
+        file = tmp_path / "routing.yaml"
+        file.write_text(told("http://x.example/"))
+        options = Options(file, "postgresql://127.0.0.1:9/y", "127.0.0.1", 0, {})
+        one, other = (Service(options, config.load(file, {})) for _ in range(2))
+        for number, gateway in enumerate((one, other)):
+            assert isinstance(gateway.store.engine.told_clock, Told)
+            gateway.store.engine.told_clock.tell(now_ms() + 50 + 10 * number)
+        real = time.time_ns
+        monkeypatch.setattr(time, "time_ns", lambda: real() + 3_000_000_000)
+        ended = one.pipeline.new_id()
+        monkeypatch.setattr(time, "time_ns", real)
+        assert ended < other.pipeline.new_id()
+        assert abs(int(ended.replace("-", "")[:12], 16) - one.pipeline.now()) < 1_000
 
     async def test_what_was_claimed_when_it_died_is_sent_by_the_next(self, tmp_path: Path) -> None:
         receiver = Receiver()

@@ -6,6 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
+import sqlalchemy as sa
+
+from gateway.clock import new_id
 from gateway.contracts import Accepted
 from gateway.errors import StoreUnavailable
 from gateway.model import Event, Millis
@@ -36,6 +39,8 @@ ALONE_TICK: Final = 5.0
 SHARED_TICK: Final = 1.0
 _NEW_BEAT = insert(beats).values(name="probe", count=1)
 _BEAT = Prepared(_NEW_BEAT.on_conflict_do_update(index_elements=[beats.c.name], set_={"count": beats.c.count + 1}))
+_PROBE = Prepared(sa.insert(beats).values(name=sa.bindparam("named"), count=0))
+_NO_PROBE = Prepared(sa.delete(beats).where(beats.c.name == sa.bindparam("named")))
 
 
 class Ledger:
@@ -55,6 +60,11 @@ class Ledger:
     async def beat(self) -> None:
         """Write one row, to know that writing works."""
         await self._connection.put(_BEAT, [NONE])
+
+    async def probe(self, name: str) -> None:
+        """Write a row that nobody else does and take it away: gateways that ask at once do not wait for each other."""
+        await self._connection.put(_PROBE, [{"named": name}])
+        await self._connection.put(_NO_PROBE, [{"named": name}])
 
 
 class Safe:
@@ -113,7 +123,7 @@ class Safe:
         """Write one row over the connection that accepts. Raises StoreUnavailable where accepting would."""
         if self.halted:
             raise StoreUnavailable(self.halted)
-        await self.writer.probe(Ledger.beat)
+        await self.writer.probe(lambda ledger: ledger.probe(new_id()))
 
     async def read(self, work: Callable[[Ledger], Awaitable[T]]) -> T:
         try:

@@ -373,6 +373,8 @@ class TestTrouble:
         await store.write(lambda ledger: ledger.beat())
         await store.write(lambda ledger: ledger.beat())
         assert count(store, "beats") == 1
+        await store.probe()
+        assert count(store, "beats") == 1
 
 
 class TestWhatLasts:
