@@ -18,6 +18,9 @@ BARE, TOCSIN, PEER = "bare Starlette", "Tocsin", "Alertmanager"
 _DRAIN = 5.0
 """Lengths of the burst to wait, after it, for the last to be told."""
 
+_TELLS_AFTER = "30s"
+"""Alertmanager's own default: while the burst lasts it accepts and tells nothing."""
+
 
 @dataclass(slots=True)
 class _Seen:
@@ -56,7 +59,7 @@ class Accepting:
             return fleet.bare(self._folder)
         if name == TOCSIN:
             return fleet.tocsin(self._folder, self._port)
-        return fleet.alertmanager(self._folder, self._port)
+        return fleet.alertmanager(self._folder, self._port, _TELLS_AFTER)
 
     async def _one(self, name: str, connections: int, number: int) -> None:
         seconds = self._plan.burst if connections == MAIN else self._plan.short
@@ -124,7 +127,8 @@ class Accepting:
                 f"Closed loop: each connection posts the next alert when its last was answered. {self._plan.burst:g} s"
                 f" at {MAIN} connections, {self._plan.short:g} s at the others, each on a fresh server and store."
                 " Tocsin verifies the signature and answers once the event is on disk (`synchronous = FULL`), and"
-                " decides and tells meanwhile; Alertmanager keeps all in memory; the bare route reads and answers."
+                " decides and tells meanwhile; Alertmanager keeps all in memory and tells nothing before its"
+                f" `group_wait` of {_TELLS_AFTER}; the bare route reads and answers."
             ),
             head=[
                 "connections",

@@ -22,7 +22,7 @@ from bench import server
 from bench.load import SECRET
 
 ALERTMANAGER = """
-route: {{receiver: out, group_by: ['...'], group_wait: 0s, group_interval: 1s, repeat_interval: 12h}}
+route: {{receiver: out, group_by: ['...'], group_wait: {wait}, group_interval: 1s, repeat_interval: 12h}}
 receivers: [{{name: out, webhook_configs: [{{url: "http://127.0.0.1:{receiver}/", send_resolved: true}}]}}]
 """
 
@@ -58,13 +58,14 @@ async def tocsin(
 
 
 @asynccontextmanager
-async def alertmanager(folder: Path, receiver: int) -> AsyncIterator[Running]:
-    """Debian's, with all in memory and nothing left over: each distinct alert is a group of its own, told at once."""
+async def alertmanager(folder: Path, receiver: int, wait: str = "0s") -> AsyncIterator[Running]:
+    """Debian's, with all in memory and nothing left over: each distinct alert is a group of its own, told after
+    `wait`."""
     port = _free_port()
     binary = find_alertmanager()
     assert binary is not None
     configuration = folder / "alertmanager.yml"
-    configuration.write_text(ALERTMANAGER.format(receiver=receiver))
+    configuration.write_text(ALERTMANAGER.format(receiver=receiver, wait=wait))
     storage = folder / "alertmanager"
     shutil.rmtree(storage, ignore_errors=True)
     command = [

@@ -131,6 +131,7 @@ class Growing:
             name = f"memory, {plan.incidents:,} stored and {plan.growth_steady:g} s at 100/s"
             figures = [replace(_WANTED, because="this was the short form")]
             figures += [Figure(name, "MiB", None, None, memory)] if memory else []
+        figures += _promised(seen, plan.incidents, whole=whole)
         slowest = sorted(seen.lists, key=lambda name: -seen.lists[name][1])[:12]
         short = "" if whole else (
             f"A short form: {plan.incidents:,} incidents and {plan.growth_steady:g} s at 100/s, where the figure is"
@@ -167,6 +168,19 @@ class Growing:
             if slowest
             else [],
         )
+
+
+def _promised(seen: Read, stored: int, *, whole: bool) -> list[Figure]:
+    """What is promised of a full store, where it was measured with a million."""
+    accept = [line.seen for line in seen.lines if line.name.startswith("accept rate")]
+    lists = [line.seen for line in seen.lines if line.name.endswith(", p99") and line.hold]
+    bites = [line.seen for line in seen.lines if line.name.startswith("one bite, p99")]
+    figures = [
+        Figure(f"accept, {stored:,} stored, of an empty store's", "×", 0.9, None, accept, at_least=True),
+        Figure(f"the slowest list's p99, {stored:,} stored", "ms", 50, None, [max(lists)] if lists else []),
+        Figure("a bite of what is old, p99, its waiting included", "ms", 50, None, bites),
+    ]
+    return [one if whole else replace(one, hold=None) for one in figures if one.seen]
 
 
 def _none(why: str) -> Part:

@@ -180,6 +180,7 @@ class Growth:
         self.table.add("bites of old things", total, "")
         self.table.add("one bite, p50 (at most)", 1e3 * _within(buckets, 0.50 * total), "ms")
         self.table.add("one bite, p99 (at most), its waiting included", 1e3 * _within(buckets, 0.99 * total), "ms", 50)
+        self.table.add("one bite, the longest (at most), its waiting included", 1e3 * _within(buckets, total), "ms")
 
     def _waits(self, name: str, tally: load.Tally) -> None:
         waits = sorted(tally.waits)

@@ -16,7 +16,8 @@ NAMES = {
 }
 _ABOUT = """\
 Written by `make bench`: what it measured, and nothing else. Each figure is the median of its rounds, and a ratio is
-taken round by round, so that a noisy minute falls on both. Ratios can be trusted further than absolute numbers."""
+taken round by round, so that a noisy minute falls on both. Ratios can be trusted further than absolute numbers. Where
+more than one command stands below, each measured some of the parts, and took its own time."""
 _TRUST = """\
 ## How far to trust this
 
