@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import field
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from pydantic import field_validator, model_validator
 
@@ -337,6 +337,11 @@ class Settled:
     attempt: Attempt | None
 
 
+MOST_BYTES: Final = 4 * 1024 * 1024
+"""Of bodies, after which a batch takes no further event: 64 of a megabyte and more would be decoded for longer than a
+transaction may last, and held in memory all at once."""
+
+
 class Inbox(Protocol):
     """Events, and the ids that senders have burned."""
 
@@ -347,7 +352,7 @@ class Inbox(Protocol):
         """Use a key once, until then; False where it has been used."""
 
     async def waiting(self, most: int) -> list[Event]:
-        """The oldest events not yet decided."""
+        """The oldest events not yet decided, at most so many; none after those whose bodies make up MOST_BYTES."""
 
     async def get(self, id_: str) -> Event | None:
         """This event, in whatever state it is now."""

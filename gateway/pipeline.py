@@ -21,7 +21,7 @@ from typing import Final, TypeAlias
 from gateway.answering import Answered, Answering
 from gateway.batch import Batch
 from gateway.carrying import Moving, reconsider
-from gateway.contracts import Accepted, Adapter, Keep, Ledger, Pressed, Reported, Store
+from gateway.contracts import MOST_BYTES, Accepted, Adapter, Keep, Ledger, Pressed, Reported, Store
 from gateway.errors import StoreUnavailable
 from gateway.model import (
     GATEWAY,
@@ -292,7 +292,8 @@ class Pipeline:
     async def _process_waiting(self, ledger: Ledger, most: int) -> Processed:
         waiting = await ledger.inbox.waiting(most)
         done = await self._process(ledger, waiting)
-        return replace(done, left=True) if len(waiting) == most else done
+        cut = len(waiting) == most or sum(len(event.body) for event in waiting) >= MOST_BYTES
+        return replace(done, left=True) if cut else done
 
     async def _process(self, ledger: Ledger, events: Sequence[Event]) -> Processed:
         if not events:

@@ -30,6 +30,8 @@ REST_UNDER_PRESSURE = 16.0
 LATE: Millis = 20_000
 """From here on it rests no longer than it worked: a flood that lasts must not keep a page back for as long."""
 LONGEST_REST = 1.0
+POSTPONED_SECONDS = 1.0
+"""After the store could not be written, until it is asked again."""
 LOOK_SECONDS = 0.01
 RUNG_AT_ONCE = 100
 RING_SECONDS = 0.5
@@ -79,18 +81,22 @@ class Crew:
 async def process(
     pipeline: Pipeline, pressed: Callable[[], bool], wake: Callable[[frozenset[str]], None], beat: Callable[[], None]
 ) -> None:
-    """Decide whatever waits. `pressed`: senders are queueing, so take little and rest; never nothing."""
-    hurried = False
+    """Decide whatever waits. `pressed`: senders are queueing, so take little and rest; never nothing. What the store
+    does not take is tried with half as many: it may be that so many take too long."""
+    hurried, most = False, BATCH
     while True:
         beat()
         started = time.monotonic()
         pipeline.arrived.clear()
+        taken = min(most, BATCH_UNDER_PRESSURE) if hurried else most
         try:
-            done = await pipeline.process(BATCH_UNDER_PRESSURE if hurried else BATCH)
+            done = await pipeline.process(taken)
         except StoreUnavailable as error:
             log.warning("deciding postponed", reason=str(error))
-            await asyncio.sleep(1)
+            most = max(taken // 2, 1)
+            await asyncio.sleep(POSTPONED_SECONDS)
             continue
+        most = min(most * 2, BATCH)
         wake(done.channels)
         times = REST_UNDER_PRESSURE if done.behind < LATE else 1.0
         hurried = await _rest((time.monotonic() - started) * times, pressed)

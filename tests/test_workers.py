@@ -634,6 +634,27 @@ class TestProcessing:
             assert (await house.event(accepted.event)).state == "waiting"
             await until(lambda: nothing_waits(house))
 
+    async def test_what_takes_too_long_for_a_transaction_is_decided_in_smaller_batches(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """PostgreSQL ends such a transaction, and ends it again however often the same is tried."""
+        monkeypatch.setattr(workers, "POSTPONED_SECONDS", 0.01)
+        for number in range(12):
+            await house.post(Alert(f"{number}", "x"))
+        tried: list[int] = []
+        process = house.pipeline.process
+
+        async def impatient(most: int) -> Processed:
+            tried.append(most)
+            if len(tried) < 8 and most > 1:
+                raise StoreUnavailable("terminating connection due to idle-in-transaction timeout")
+            return await process(most)
+
+        monkeypatch.setattr(house.pipeline, "process", impatient)
+        async with self.processing(house):
+            await until(lambda: nothing_waits(house))
+        assert tried[:10] == [64, 32, 16, 8, 4, 2, 1, 2, 4, 8]
+
     @pytest.mark.parametrize("pressed", [False, True])
     async def test_changed_rules_are_held_against_what_lives_little_by_little(
         self, house: House, monkeypatch: pytest.MonkeyPatch, pressed: bool
