@@ -414,6 +414,15 @@ class Timers(Protocol):
     async def due(self, now: Millis, most: int) -> list[Timer]:
         """Take the oldest that are due, at most so many: they are disarmed by being taken."""
 
+    async def look(self, now: Millis, most: int) -> list[Timer]:
+        """As `due`, but without what they are about, which may be what cannot be read; and they stay armed."""
+
+    async def take(self, timer: Timer, now: Millis) -> Timer | None:
+        """Take this one, with what it is about; None where it is due no more."""
+
+    async def put_off(self, timers: Sequence[Timer], now: Millis, until: Millis) -> None:
+        """Let these wait until then, where they are due still."""
+
     async def next_due(self) -> Millis | None: ...
 
     async def hasten(self, kind: TimerKind, names: Collection[str] | None, now: Millis) -> int:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from gateway.aside import tried
 from gateway.clock import Steady
 from gateway.errors import StoreUnavailable
 from gateway.model import Key, Millis
@@ -35,6 +36,8 @@ POSTPONED_SECONDS = 1.0
 LOOK_SECONDS = 0.01
 RUNG_AT_ONCE = 100
 RING_SECONDS = 0.5
+CONSIDERED_AGAIN_SECONDS = 30.0
+"""After a fault of ours kept what lives from being held against changed rules."""
 CLOCK_SECONDS = 0.5
 
 
@@ -85,7 +88,6 @@ async def process(
     does not take is tried with half as many: it may be that so many take too long."""
     hurried, most = False, BATCH
     while True:
-        beat()
         started = time.monotonic()
         pipeline.arrived.clear()
         taken = min(most, BATCH_UNDER_PRESSURE) if hurried else most
@@ -97,6 +99,7 @@ async def process(
             await asyncio.sleep(POSTPONED_SECONDS)
             continue
         most = min(most * 2, BATCH)
+        beat()
         wake(done.channels)
         times = REST_UNDER_PRESSURE if done.behind < LATE else 1.0
         hurried = await _rest((time.monotonic() - started) * times, pressed)
@@ -128,26 +131,39 @@ async def ring(
     senders queue (`pressed`)."""
     held = Considered()
     while True:
-        beat()
         pipeline.rings.clear()
+        if changed.is_set():
+            changed.clear()
+            held = Considered()
+        if held.is_due() and held.upto is not None:
+            held = await _consider(pipeline, held.upto, pressed)
         try:
-            if changed.is_set():
-                changed.clear()
-                held = Considered()
-            if held.is_due() and held.upto is not None:
-                started = time.monotonic()
-                last = await pipeline.reconsider(held.upto)
-                rest = (time.monotonic() - started) * (REST_UNDER_PRESSURE if pressed() else 1.0)
-                held = Considered(last, time.monotonic() + min(rest, LONGEST_REST))
             rung = await pipeline.ring(RUNG_AT_ONCE)
         except StoreUnavailable as error:
             log.warning("timers postponed", reason=str(error))
-            await asyncio.sleep(1)
+            await asyncio.sleep(POSTPONED_SECONDS)
             continue
+        beat()
         wake(rung.channels)
         if not rung.fired:
             wait = RING_SECONDS if rung.next_due is None else (rung.next_due - pipeline.now()) / 1000
             await waited(pipeline.rings, min(max(wait, 0.01), held.wait()))
+
+
+async def _consider(pipeline: Pipeline, upto: Key, pressed: Callable[[], bool]) -> Considered:
+    """Some more of what lives is held against changed rules. What cannot be is tried again; timers ring meanwhile."""
+    started = time.monotonic()
+    try:
+        last = await tried(pipeline.reconsider(upto))
+    except StoreUnavailable as error:
+        log.warning("rules not held against what lives yet", reason=str(error))
+        return Considered(upto, time.monotonic() + POSTPONED_SECONDS)
+    now = time.monotonic()
+    if isinstance(last, Exception):
+        log.error("rules not held against what lives", after=upto, exc_info=last)
+        return Considered(upto, now + CONSIDERED_AGAIN_SECONDS)
+    rest = (now - started) * (REST_UNDER_PRESSURE if pressed() else 1.0)
+    return Considered(last, now + min(rest, LONGEST_REST))
 
 
 @frozen

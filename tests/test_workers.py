@@ -18,7 +18,7 @@ from gateway.contracts import Ledger
 from gateway.errors import StoreUnavailable
 from gateway.fields import Rate
 from gateway.lane import Lane, wake_lanes
-from gateway.model import GATEWAY, Alert, Key, Message, Millis, Receipt, Ref, Rejected, Retry, Sent, Severity
+from gateway.model import GATEWAY, Alert, Key, Message, Millis, Receipt, Ref, Rejected, Retry, Sent, Severity, Timer
 from gateway.pipeline import BEFORE_ALL, Processed, Turn
 from gateway.ringing import Rung
 from gateway.settling import Outlet, Said
@@ -692,6 +692,7 @@ class TestProcessing:
         self, house: House, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("gateway.pipeline.CONSIDERED_AT_ONCE", 2)
+        monkeypatch.setattr(workers, "CONSIDERED_AGAIN_SECONDS", 0.01)
         await alerts(house, 5)
         told: list[Key] = []
         reconsider = house.pipeline.reconsider
@@ -705,18 +706,44 @@ class TestProcessing:
             if len(told) == 4:
                 raise StoreUnavailable("locked")
             if len(told) == 6:
-                raise KeyError("a fault of ours ends the task")
+                raise KeyError("a fault of ours")
             return await reconsider(after)
 
         monkeypatch.setattr(house.pipeline, "reconsider", heard)
         crew.start("timers", lambda: workers.ring(house.pipeline, changed, lambda: False, ignore, lambda: None))
         try:
-            await until(lambda: len(told) == 9)
+            await until(lambda: len(told) == 7)
         finally:
             await crew.stop("timers")
         first, second, third = BEFORE_ALL, told[1], told[5]
         assert second < third
-        assert told == [first, second, first, second, second, third, first, second, third]
+        assert told == [first, second, first, second, second, third, third]
+
+    async def test_timers_ring_while_what_lives_cannot_be_held_against_the_rules(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fired: list[int] = []
+        ring = house.pipeline.ring
+
+        async def fails(_after: Key) -> Key | None:
+            raise KeyError("a fault of ours")
+
+        async def rung(most: int) -> Rung:
+            done = await ring(most)
+            fired.append(done.fired)
+            return done
+
+        monkeypatch.setattr(house.pipeline, "reconsider", fails)
+        monkeypatch.setattr(house.pipeline, "ring", rung)
+        await house.store.write(lambda ledger: ledger.timers.set([Timer("expire", "nobody", house.clock())]))
+        changed, crew = asyncio.Event(), Crew()
+        changed.set()
+        crew.start("timers", lambda: workers.ring(house.pipeline, changed, lambda: False, ignore, lambda: None))
+        try:
+            await until(lambda: len(fired) == 2)
+        finally:
+            await crew.stop("timers")
+        assert fired == [1, 0]
 
     async def test_waking_a_lane_that_is_gone_harms_nobody(self, house: House) -> None:
         lane = Lane(house.pipeline, house.outlets["team"])

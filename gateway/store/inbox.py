@@ -33,14 +33,11 @@ _OWNERS = Prepared(
     sa.select(seen.c.source, seen.c.key, seen.c.event_id).where(among((seen.c.source, seen.c.key), "keys"))
 )
 _BUT_BODY = [column for column in events.c if column.name != "body"]
-_SIZE = sa.func.length(events.c.body)  # of what stands beside the row neither engine reads more than that
+_SIZE = sa.func.length(events.c.body)  # neither engine reads the body for that
+_SMALL = sa.func.length(events.c.body) <= sa.literal_column(str(LARGE))
 # A large body is fetched by itself, once it is known that there is room for it.
 _WAITING = Prepared(
-    sa.select(
-        *_BUT_BODY,
-        _SIZE.label("size"),
-        sa.case((_SIZE <= sa.literal_column(str(LARGE)), events.c.body)).label("body"),
-    )
+    sa.select(*_BUT_BODY, _SIZE.label("size"), sa.case((_SMALL, events.c.body)).label("body"))
     .where(events.c.state == word("waiting"))
     .order_by(events.c.id)
     .limit(sa.bindparam("most"))
