@@ -51,7 +51,6 @@ class Lane:
     async def serve(self, beat: Callable[[], None]) -> None:
         await self._resume()
         while True:
-            beat()
             if self._said and self._sending and not self._paced:
                 self._quiet.clear()
                 await waited(self._quiet, GATHER_SECONDS)
@@ -62,6 +61,8 @@ class Lane:
                 log.warning("lane postponed", channel=self.outlet.name, reason=str(error))
                 wait = 1.0
                 self._wake.clear()
+            else:
+                beat()
             if wait > 0:
                 await waited(self._wake, min(wait, self._pipeline.store.tick))
 

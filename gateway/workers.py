@@ -42,14 +42,15 @@ CLOCK_SECONDS = 0.5
 
 
 class Crew:
-    """Background tasks by name. `silent` names those that have not beaten for 30 seconds."""
+    """Background tasks by name. `silent` names those that have not beaten for 30 seconds: a task beats when a round of
+    its work has ended well, or there was none to do."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._beats: dict[str, float] = {}
 
     def start(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Run `work` until stopped, again and again if it fails. It must call `beat(name)` now and then."""
+        """Run `work` until stopped, again and again if it fails. It must call `beat(name)` after what went well."""
         self.beat(name)
         self._tasks[name] = asyncio.create_task(self._keep(name, work), name=name)
 
@@ -188,7 +189,6 @@ async def follow_clock(pipeline: Pipeline, clock: Steady, beat: Callable[[], Non
     """A wall clock that was put forward or back takes with it whatever waits for a span of time: nobody is called an
     hour early, or late, because a machine learned what time it is."""
     while True:
-        beat()
         jump = clock.jump()
         if jump:
             try:
@@ -199,6 +199,7 @@ async def follow_clock(pipeline: Pipeline, clock: Steady, beat: Callable[[], Non
                 clock.follow(jump)
                 log.warning("clock followed", milliseconds=jump)
                 pipeline.rings.set()
+        beat()
         await asyncio.sleep(CLOCK_SECONDS)
 
 

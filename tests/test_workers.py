@@ -582,6 +582,37 @@ class TestCrew:
             await crew.stop(name)
         assert crew.states() == {}
 
+    @pytest.mark.parametrize("fault", [KeyError("a bug"), StoreUnavailable("the disk is full")], ids=["bug", "store"])
+    async def test_a_task_that_fails_in_every_round_is_silent_and_one_that_waits_is_not(
+        self, house: House, monkeypatch: pytest.MonkeyPatch, fault: Exception
+    ) -> None:
+        for name, seconds in {"SILENT": 0.5, "RESTART": 0.01, "POSTPONED": 0.01, "RING": 0.05}.items():
+            monkeypatch.setattr(workers, f"{name}_SECONDS", seconds)
+        monkeypatch.setattr(house.store, "tick", 0.05)
+
+        async def fails(*_: Any) -> Any:
+            raise fault
+
+        crew, pipeline, lane = Crew(), house.pipeline, Lane(house.pipeline, house.outlets["team"])
+        calm = asyncio.Event()
+        tasks: dict[str, Callable[[Callable[[], None]], Awaitable[None]]] = {
+            "lane": lane.serve,
+            "process": lambda beat: workers.process(pipeline, lambda: False, ignore, beat),
+            "timers": lambda beat: workers.ring(pipeline, calm, lambda: False, ignore, beat),
+        }
+        for name, work in tasks.items():
+            crew.start(name, lambda name=name, work=work: work(lambda: crew.beat(name)))
+        try:
+            await asyncio.sleep(1)
+            await until(lambda: crew.silent() == [])
+            for step in ("turn", "process", "ring"):
+                monkeypatch.setattr(pipeline, step, fails)
+            await until(lambda: crew.silent() == sorted(tasks))
+            monkeypatch.undo()
+        finally:
+            for name in tasks:
+                await crew.stop(name)
+
 
 class TestProcessing:
     @asynccontextmanager
