@@ -534,6 +534,12 @@ class Outbox(Protocol):
         """Give claims back, (id, token) each, as if they had not been taken: the lane is stopping. Those whose token
         holds no more are another's now, and stay his."""
 
+    async def look(self, channel: str, now: Millis, most: int) -> list[tuple[str, int]]:
+        """What `claim` would take, (id, token) each, without reading what else there is of it."""
+
+    async def fail(self, held: Mapping[tuple[str, int], str]) -> None:
+        """Make dead letters of these, (id, token) and the reason, where they wait and the token holds."""
+
     async def next_due(self, channel: str) -> Millis | None:
         """When the next waiting delivery is due; None where none waits."""
 
