@@ -337,7 +337,7 @@ class Settled:
     attempt: Attempt | None
 
 
-MOST_BYTES: Final = 4 * 1024 * 1024
+MOST_BYTES: Final = 2 * 1024 * 1024
 """Of bodies, after which a batch takes no further event: 64 of a megabyte and more would be decoded for longer than a
 transaction may last, and held in memory all at once."""
 
