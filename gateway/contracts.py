@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import field
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from pydantic import field_validator, model_validator
 
@@ -337,6 +337,11 @@ class Settled:
     attempt: Attempt | None
 
 
+MOST_BYTES: Final = 2 * 1024 * 1024
+"""Of bodies, after which a batch takes no further event: 64 of a megabyte and more would be decoded for longer than a
+transaction may last, and held in memory all at once."""
+
+
 class Inbox(Protocol):
     """Events, and the ids that senders have burned."""
 
@@ -347,7 +352,7 @@ class Inbox(Protocol):
         """Use a key once, until then; False where it has been used."""
 
     async def waiting(self, most: int) -> list[Event]:
-        """The oldest events not yet decided."""
+        """The oldest events not yet decided, at most so many; none after those whose bodies make up MOST_BYTES."""
 
     async def get(self, id_: str) -> Event | None:
         """This event, in whatever state it is now."""
@@ -408,6 +413,15 @@ class Timers(Protocol):
 
     async def due(self, now: Millis, most: int) -> list[Timer]:
         """Take the oldest that are due, at most so many: they are disarmed by being taken."""
+
+    async def look(self, now: Millis, most: int) -> list[Timer]:
+        """As `due`, but without what they are about, which may be what cannot be read; and they stay armed."""
+
+    async def take(self, timer: Timer, now: Millis) -> Timer | None:
+        """Take this one, with what it is about; None where it is due no more."""
+
+    async def put_off(self, timers: Sequence[Timer], now: Millis, until: Millis) -> None:
+        """Let these wait until then, where they are due still."""
 
     async def next_due(self) -> Millis | None: ...
 
@@ -519,6 +533,12 @@ class Outbox(Protocol):
     async def release(self, held: Collection[tuple[str, int]]) -> None:
         """Give claims back, (id, token) each, as if they had not been taken: the lane is stopping. Those whose token
         holds no more are another's now, and stay his."""
+
+    async def look(self, channel: str, now: Millis, most: int) -> list[tuple[str, int]]:
+        """What `claim` would take, (id, token) each, without reading what else there is of it."""
+
+    async def fail(self, held: Mapping[tuple[str, int], str]) -> None:
+        """Make dead letters of these, (id, token) and the reason, where they wait and the token holds."""
 
     async def next_due(self, channel: str) -> Millis | None:
         """When the next waiting delivery is due; None where none waits."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from gateway.clearing import clear, settle_alone
 from gateway.errors import StoreUnavailable
 from gateway.model import Millis, Sent
 from gateway.pipeline import Condition, Pipeline, Turn
@@ -39,6 +40,7 @@ class Lane:
         self._health = retry.Lane()
         self._failing_since: Millis | None = None
         self._recovered = False
+        self._fell = False
         self._wake = asyncio.Event()
         self._quiet = asyncio.Event()
         self._sending: dict[asyncio.Task[Said], Claim] = {}
@@ -51,17 +53,20 @@ class Lane:
     async def serve(self, beat: Callable[[], None]) -> None:
         await self._resume()
         while True:
-            beat()
             if self._said and self._sending and not self._paced:
                 self._quiet.clear()
                 await waited(self._quiet, GATHER_SECONDS)
             self._wake.clear()
             try:
+                if self._fell:
+                    await self._clear()
                 wait = await self._once()
             except StoreUnavailable as error:
                 log.warning("lane postponed", channel=self.outlet.name, reason=str(error))
                 wait = 1.0
                 self._wake.clear()
+            else:
+                beat()
             if wait > 0:
                 await waited(self._wake, min(wait, self._pipeline.store.tick))
 
@@ -127,8 +132,9 @@ class Lane:
             turn = await asyncio.shield(turning)
         except asyncio.CancelledError:
             raise  # we are stopped in its midst: `drain` looks what came of it
-        except BaseException:
+        except BaseException as fault:
             self._turning = None
+            self._fell = not isinstance(fault, StoreUnavailable)
             self._said, self._recovered = said + self._said, recovered or self._recovered
             raise
         self._turning = None
@@ -163,6 +169,14 @@ class Lane:
             self._said = said + self._said
         else:
             self._say(turning.result().claims)
+
+    async def _clear(self) -> None:
+        """A fault of ours has stopped a turn: what causes it is set aside, and the lane goes on with all else."""
+        while self._said:
+            await settle_alone(self._pipeline, self.outlet, self._said[0])
+            del self._said[0]
+        await clear(self._pipeline, self.outlet)
+        self._fell = False
 
     def _held(self) -> tuple[Claim, ...]:
         """What is being sent, when it is time to hold it for longer."""

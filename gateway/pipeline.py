@@ -19,10 +19,10 @@ from dataclasses import replace
 from typing import Final, TypeAlias
 
 from gateway.answering import Answered, Answering
+from gateway.aside import ring_alone, tried
 from gateway.batch import Batch
 from gateway.carrying import Moving, reconsider
-from gateway.contracts import Accepted, Adapter, Keep, Ledger, Pressed, Reported, Store
-from gateway.errors import StoreUnavailable
+from gateway.contracts import MOST_BYTES, Accepted, Adapter, Keep, Ledger, Pressed, Reported, Store
 from gateway.model import (
     GATEWAY,
     Act,
@@ -120,13 +120,9 @@ class Pipeline:
         """Decide the oldest waiting events in one transaction. Raises StoreUnavailable.
 
         If a fault of ours stops the batch, each event is decided alone, and one that cannot be is set aside."""
-        (done,) = await asyncio.gather(
-            self.store.write(lambda ledger: self._process_waiting(ledger, most), lasting=False), return_exceptions=True
-        )
+        done = await tried(self.store.write(lambda ledger: self._process_waiting(ledger, most), lasting=False))
         if isinstance(done, Processed):
             return done
-        if isinstance(done, StoreUnavailable | asyncio.CancelledError):
-            raise done
         log.error("batch not decided", exc_info=done)
         return await self._one_by_one(most)
 
@@ -207,8 +203,13 @@ class Pipeline:
         return f"{outlet.voice.public_url}/links/{links.sign(link, self.link_key)}"
 
     async def ring(self, most: int) -> Rung:
-        """Act on the timers that are due, at most so many. Raises StoreUnavailable."""
-        rung = await self.store.write(lambda ledger: ring(ledger, self._moving(), most), lasting=False)
+        """Act on the timers that are due, at most so many, in one transaction. Raises StoreUnavailable.
+
+        If a fault of ours stops it, each is acted on alone, and one that cannot be is put off."""
+        rung = await tried(self.store.write(lambda ledger: ring(ledger, self._moving(), most), lasting=False))
+        if isinstance(rung, Exception):
+            log.warning("timers not rung together", exc_info=rung)
+            rung = await ring_alone(self.store, self._moving, most)
         if rung.fired:
             self.arrived.set()  # one may have raised an alert of the gateway's own
         return rung
@@ -292,7 +293,8 @@ class Pipeline:
     async def _process_waiting(self, ledger: Ledger, most: int) -> Processed:
         waiting = await ledger.inbox.waiting(most)
         done = await self._process(ledger, waiting)
-        return replace(done, left=True) if len(waiting) == most else done
+        cut = len(waiting) == most or sum(len(event.body) for event in waiting) >= MOST_BYTES
+        return replace(done, left=True) if cut else done
 
     async def _process(self, ledger: Ledger, events: Sequence[Event]) -> Processed:
         if not events:
@@ -311,13 +313,9 @@ class Pipeline:
         return Processed(len(events), channels, left=bool(events))
 
     async def _alone(self, event: Event) -> Processed:
-        (done,) = await asyncio.gather(
-            self.store.write(lambda ledger: self._process_if_waiting(ledger, event)), return_exceptions=True
-        )
+        done = await tried(self.store.write(lambda ledger: self._process_if_waiting(ledger, event)))
         if isinstance(done, Processed):
             return done
-        if isinstance(done, StoreUnavailable | asyncio.CancelledError):
-            raise done
         log.error("event not decided", event_id=event.id, source=event.source, exc_info=done)
         why = f"a fault of the gateway while deciding: {type(done).__name__}"
         await self.store.write(lambda ledger: self._set_aside(ledger, event, why))

@@ -40,8 +40,12 @@ async def ring(ledger: Ledger, moving: Moving, most: int) -> Rung:
     taken = await ledger.timers.due(moving.now, most)
     if not taken:
         return Rung(next_due=await ledger.timers.next_due())
+    return Rung(len(taken), await act_on(ledger, moving, taken))
+
+
+async def act_on(ledger: Ledger, moving: Moving, taken: Sequence[Timer]) -> frozenset[str]:
+    """What these timers were armed for. The channels that have something to say now."""
     for timer in taken:
-        FIRED.labels(timer.kind).inc()
         if timer.kind == "silence":
             await end_silence(ledger, moving, timer.subject)
     incidents = await ledger.incidents.by_id({timer.subject for timer in taken if timer.kind != "silence"})
@@ -55,11 +59,13 @@ async def ring(ledger: Ledger, moving: Moving, most: int) -> Rung:
         elif awaiting.get(timer.subject):
             ringing.ring_for_many(timer, awaiting[timer.subject])
     channels = await moving.carry_out(ledger, ringing.deciding)
+    for timer in taken:
+        FIRED.labels(timer.kind).inc()
     for change in ringing.deciding.outcome.changes:
         CHANGED.labels(change.what).inc()
         told = [target.channel for target in change.decision.targets] if change.decision else []
         log.info("incident changed", incident=change.incident, what=change.what, by=change.by, to=told)
-    return Rung(len(taken), channels)
+    return channels
 
 
 async def end_silence(ledger: Ledger, moving: Moving, silence: str) -> None:

@@ -81,6 +81,12 @@ UNREADABLE = Counter(
 UNROUTED = Counter("tocsin_incidents_unrouted", "Incidents that no route matched", ["source"], registry=REGISTRY)
 CHANGED = Counter("tocsin_incident_changes", "Changes of incidents, by what", ["what"], registry=REGISTRY)
 FIRED = Counter("tocsin_timers_fired", "Timers that fired, by kind", ["kind"], registry=REGISTRY)
+PUT_OFF = Counter(
+    "tocsin_timers_put_off",
+    "Timers that a fault of ours keeps from being acted upon, by kind",
+    ["kind"],
+    registry=REGISTRY,
+)
 DELIVERED = Counter("tocsin_messages_delivered", "Messages the vendor took", ["channel"], registry=REGISTRY)
 ATTEMPTS = Counter("tocsin_delivery_attempts", "Attempts, by receipt", ["channel", "receipt"], registry=REGISTRY)
 HELD = Counter(

@@ -92,7 +92,7 @@ class Turning:
             for _ in claimed:
                 pacer.spent(self.now)
             await ledger.shared.set_lane(self.outlet.name, pacer.starts(), rest_until)
-        return Turn(await self._claims(ledger, settling, claimed, left))
+        return Turn(await self.claims(ledger, settling, claimed, left))
 
     async def _together(self, ledger: Ledger, pacer: Pacer) -> tuple[Millis, Millis]:
         """How long all gateways must let the channel rest: for its pace, or because its vendor asked one of them. And
@@ -105,7 +105,7 @@ class Turning:
         resting = asked - self.now
         return max(pacer.wait(self.now), resting if resting <= HOUR else 0, 0), asked
 
-    async def _claims(
+    async def claims(
         self, ledger: Ledger, settling: Settling, claimed: Sequence[Delivery], left: Room | None
     ) -> tuple[Claim, ...]:
         """Everything that the messages are composed of."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from gateway.aside import tried
 from gateway.clock import Steady
 from gateway.errors import StoreUnavailable
 from gateway.model import Key, Millis
@@ -30,21 +31,26 @@ REST_UNDER_PRESSURE = 16.0
 LATE: Millis = 20_000
 """From here on it rests no longer than it worked: a flood that lasts must not keep a page back for as long."""
 LONGEST_REST = 1.0
+POSTPONED_SECONDS = 1.0
+"""After the store could not be written, until it is asked again."""
 LOOK_SECONDS = 0.01
 RUNG_AT_ONCE = 100
 RING_SECONDS = 0.5
+CONSIDERED_AGAIN_SECONDS = 30.0
+"""After a fault of ours kept what lives from being held against changed rules."""
 CLOCK_SECONDS = 0.5
 
 
 class Crew:
-    """Background tasks by name. `silent` names those that have not beaten for 30 seconds."""
+    """Background tasks by name. `silent` names those that have not beaten for 30 seconds: a task beats when a round of
+    its work has ended well, or there was none to do."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._beats: dict[str, float] = {}
 
     def start(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Run `work` until stopped, again and again if it fails. It must call `beat(name)` now and then."""
+        """Run `work` until stopped, again and again if it fails. It must call `beat(name)` after what went well."""
         self.beat(name)
         self._tasks[name] = asyncio.create_task(self._keep(name, work), name=name)
 
@@ -79,18 +85,22 @@ class Crew:
 async def process(
     pipeline: Pipeline, pressed: Callable[[], bool], wake: Callable[[frozenset[str]], None], beat: Callable[[], None]
 ) -> None:
-    """Decide whatever waits. `pressed`: senders are queueing, so take little and rest; never nothing."""
-    hurried = False
+    """Decide whatever waits. `pressed`: senders are queueing, so take little and rest; never nothing. What the store
+    does not take is tried with half as many: it may be that so many take too long."""
+    hurried, most = False, BATCH
     while True:
-        beat()
         started = time.monotonic()
         pipeline.arrived.clear()
+        taken = min(most, BATCH_UNDER_PRESSURE) if hurried else most
         try:
-            done = await pipeline.process(BATCH_UNDER_PRESSURE if hurried else BATCH)
+            done = await pipeline.process(taken)
         except StoreUnavailable as error:
             log.warning("deciding postponed", reason=str(error))
-            await asyncio.sleep(1)
+            most = max(taken // 2, 1)
+            await asyncio.sleep(POSTPONED_SECONDS)
             continue
+        most = min(most * 2, BATCH)
+        beat()
         wake(done.channels)
         times = REST_UNDER_PRESSURE if done.behind < LATE else 1.0
         hurried = await _rest((time.monotonic() - started) * times, pressed)
@@ -122,26 +132,39 @@ async def ring(
     senders queue (`pressed`)."""
     held = Considered()
     while True:
-        beat()
         pipeline.rings.clear()
+        if changed.is_set():
+            changed.clear()
+            held = Considered()
+        if held.is_due() and held.upto is not None:
+            held = await _consider(pipeline, held.upto, pressed)
         try:
-            if changed.is_set():
-                changed.clear()
-                held = Considered()
-            if held.is_due() and held.upto is not None:
-                started = time.monotonic()
-                last = await pipeline.reconsider(held.upto)
-                rest = (time.monotonic() - started) * (REST_UNDER_PRESSURE if pressed() else 1.0)
-                held = Considered(last, time.monotonic() + min(rest, LONGEST_REST))
             rung = await pipeline.ring(RUNG_AT_ONCE)
         except StoreUnavailable as error:
             log.warning("timers postponed", reason=str(error))
-            await asyncio.sleep(1)
+            await asyncio.sleep(POSTPONED_SECONDS)
             continue
+        beat()
         wake(rung.channels)
         if not rung.fired:
             wait = RING_SECONDS if rung.next_due is None else (rung.next_due - pipeline.now()) / 1000
             await waited(pipeline.rings, min(max(wait, 0.01), held.wait()))
+
+
+async def _consider(pipeline: Pipeline, upto: Key, pressed: Callable[[], bool]) -> Considered:
+    """Some more of what lives is held against changed rules. What cannot be is tried again; timers ring meanwhile."""
+    started = time.monotonic()
+    try:
+        last = await tried(pipeline.reconsider(upto))
+    except StoreUnavailable as error:
+        log.warning("rules not held against what lives yet", reason=str(error))
+        return Considered(upto, time.monotonic() + POSTPONED_SECONDS)
+    now = time.monotonic()
+    if isinstance(last, Exception):
+        log.error("rules not held against what lives", after=upto, exc_info=last)
+        return Considered(upto, now + CONSIDERED_AGAIN_SECONDS)
+    rest = (now - started) * (REST_UNDER_PRESSURE if pressed() else 1.0)
+    return Considered(last, now + min(rest, LONGEST_REST))
 
 
 @frozen
@@ -166,7 +189,6 @@ async def follow_clock(pipeline: Pipeline, clock: Steady, beat: Callable[[], Non
     """A wall clock that was put forward or back takes with it whatever waits for a span of time: nobody is called an
     hour early, or late, because a machine learned what time it is."""
     while True:
-        beat()
         jump = clock.jump()
         if jump:
             try:
@@ -177,6 +199,7 @@ async def follow_clock(pipeline: Pipeline, clock: Steady, beat: Callable[[], Non
                 clock.follow(jump)
                 log.warning("clock followed", milliseconds=jump)
                 pipeline.rings.set()
+        beat()
         await asyncio.sleep(CLOCK_SECONDS)
 
 

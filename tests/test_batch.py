@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from gateway.model import GATEWAY, Alert, Severity
 from gateway.rules import own
 from gateway.telemetry import REGISTRY
-from tests.stage import House, stage
+from tests.stage import House, Team, routing, running_store, stage
 
 
 @pytest.fixture
@@ -103,6 +104,26 @@ class TestDeciding:
         done = [(await house.pipeline.process(64)).events for _ in range(4)]
         assert done == [2, 2, 1, 0]
         assert figure("tocsin_incident_changes_total", what="opened") - opened == 4 * 300 + 700
+
+    @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+    async def test_events_with_very_large_bodies_are_no_one_batch(
+        self, request: pytest.FixtureRequest, tmp_path: Path, engine: str
+    ) -> None:
+        """64 of a megabyte would be held and decoded within one transaction; the loop goes on at once while any
+        waits."""
+        place = tmp_path if engine == "sqlite" else request.getfixturevalue("postgres_url")
+        large = {"text": "a" * 900_000, "values": [{}] * 20_000}
+        async with running_store(place) as store:
+            house = House(store, routing({"name": "all", "to": ["team"]}), team=Team())
+            for number in range(25):
+                body = json.dumps({"title": f"disk {number}", "status": "firing", **large}).encode()
+                await house.receive(body, adapter="generic")
+            done = []
+            async with asyncio.timeout(20):
+                while not done or done[-1].left:
+                    done.append(await house.pipeline.process(64))
+            assert [one.events for one in done] == [3, 3, 3, 3, 3, 3, 3, 3, 1]
+            assert len(await house.incidents()) == 25
 
     async def test_others_get_a_turn_while_a_large_event_is_decided(self, house: House) -> None:
         house.route({"name": "none", "match": {"source": "nobody"}, "to": ["team"]})

@@ -18,7 +18,7 @@ from gateway.contracts import Ledger
 from gateway.errors import StoreUnavailable
 from gateway.fields import Rate
 from gateway.lane import Lane, wake_lanes
-from gateway.model import GATEWAY, Alert, Key, Message, Millis, Receipt, Ref, Rejected, Retry, Sent, Severity
+from gateway.model import GATEWAY, Alert, Key, Message, Millis, Receipt, Ref, Rejected, Retry, Sent, Severity, Timer
 from gateway.pipeline import BEFORE_ALL, Processed, Turn
 from gateway.ringing import Rung
 from gateway.settling import Outlet, Said
@@ -582,6 +582,37 @@ class TestCrew:
             await crew.stop(name)
         assert crew.states() == {}
 
+    @pytest.mark.parametrize("fault", [KeyError("a bug"), StoreUnavailable("the disk is full")], ids=["bug", "store"])
+    async def test_a_task_that_fails_in_every_round_is_silent_and_one_that_waits_is_not(
+        self, house: House, monkeypatch: pytest.MonkeyPatch, fault: Exception
+    ) -> None:
+        for name, seconds in {"SILENT": 0.5, "RESTART": 0.01, "POSTPONED": 0.01, "RING": 0.05}.items():
+            monkeypatch.setattr(workers, f"{name}_SECONDS", seconds)
+        monkeypatch.setattr(house.store, "tick", 0.05)
+
+        async def fails(*_: Any) -> Any:
+            raise fault
+
+        crew, pipeline, lane = Crew(), house.pipeline, Lane(house.pipeline, house.outlets["team"])
+        calm = asyncio.Event()
+        tasks: dict[str, Callable[[Callable[[], None]], Awaitable[None]]] = {
+            "lane": lane.serve,
+            "process": lambda beat: workers.process(pipeline, lambda: False, ignore, beat),
+            "timers": lambda beat: workers.ring(pipeline, calm, lambda: False, ignore, beat),
+        }
+        for name, work in tasks.items():
+            crew.start(name, lambda name=name, work=work: work(lambda: crew.beat(name)))
+        try:
+            await asyncio.sleep(1)
+            await until(lambda: crew.silent() == [])
+            for step in ("turn", "process", "ring"):
+                monkeypatch.setattr(pipeline, step, fails)
+            await until(lambda: crew.silent() == sorted(tasks))
+            monkeypatch.undo()
+        finally:
+            for name in tasks:
+                await crew.stop(name)
+
 
 class TestProcessing:
     @asynccontextmanager
@@ -634,6 +665,27 @@ class TestProcessing:
             assert (await house.event(accepted.event)).state == "waiting"
             await until(lambda: nothing_waits(house))
 
+    async def test_what_takes_too_long_for_a_transaction_is_decided_in_smaller_batches(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """PostgreSQL ends such a transaction, and ends it again however often the same is tried."""
+        monkeypatch.setattr(workers, "POSTPONED_SECONDS", 0.01)
+        for number in range(12):
+            await house.post(Alert(f"{number}", "x"))
+        tried: list[int] = []
+        process = house.pipeline.process
+
+        async def impatient(most: int) -> Processed:
+            tried.append(most)
+            if len(tried) < 8 and most > 1:
+                raise StoreUnavailable("terminating connection due to idle-in-transaction timeout")
+            return await process(most)
+
+        monkeypatch.setattr(house.pipeline, "process", impatient)
+        async with self.processing(house):
+            await until(lambda: nothing_waits(house))
+        assert tried[:10] == [64, 32, 16, 8, 4, 2, 1, 2, 4, 8]
+
     @pytest.mark.parametrize("pressed", [False, True])
     async def test_changed_rules_are_held_against_what_lives_little_by_little(
         self, house: House, monkeypatch: pytest.MonkeyPatch, pressed: bool
@@ -671,6 +723,7 @@ class TestProcessing:
         self, house: House, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("gateway.pipeline.CONSIDERED_AT_ONCE", 2)
+        monkeypatch.setattr(workers, "CONSIDERED_AGAIN_SECONDS", 0.01)
         await alerts(house, 5)
         told: list[Key] = []
         reconsider = house.pipeline.reconsider
@@ -684,18 +737,44 @@ class TestProcessing:
             if len(told) == 4:
                 raise StoreUnavailable("locked")
             if len(told) == 6:
-                raise KeyError("a fault of ours ends the task")
+                raise KeyError("a fault of ours")
             return await reconsider(after)
 
         monkeypatch.setattr(house.pipeline, "reconsider", heard)
         crew.start("timers", lambda: workers.ring(house.pipeline, changed, lambda: False, ignore, lambda: None))
         try:
-            await until(lambda: len(told) == 9)
+            await until(lambda: len(told) == 7)
         finally:
             await crew.stop("timers")
         first, second, third = BEFORE_ALL, told[1], told[5]
         assert second < third
-        assert told == [first, second, first, second, second, third, first, second, third]
+        assert told == [first, second, first, second, second, third, third]
+
+    async def test_timers_ring_while_what_lives_cannot_be_held_against_the_rules(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fired: list[int] = []
+        ring = house.pipeline.ring
+
+        async def fails(_after: Key) -> Key | None:
+            raise KeyError("a fault of ours")
+
+        async def rung(most: int) -> Rung:
+            done = await ring(most)
+            fired.append(done.fired)
+            return done
+
+        monkeypatch.setattr(house.pipeline, "reconsider", fails)
+        monkeypatch.setattr(house.pipeline, "ring", rung)
+        await house.store.write(lambda ledger: ledger.timers.set([Timer("expire", "nobody", house.clock())]))
+        changed, crew = asyncio.Event(), Crew()
+        changed.set()
+        crew.start("timers", lambda: workers.ring(house.pipeline, changed, lambda: False, ignore, lambda: None))
+        try:
+            await until(lambda: len(fired) == 2)
+        finally:
+            await crew.stop("timers")
+        assert fired == [1, 0]
 
     async def test_waking_a_lane_that_is_gone_harms_nobody(self, house: House) -> None:
         lane = Lane(house.pipeline, house.outlets["team"])

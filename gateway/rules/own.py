@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from gateway.model import GATEWAY, Alert, Event, Incident, Json, Millis, Severity, Silence
+from gateway.model import GATEWAY, Alert, Event, Incident, Json, Millis, Severity, Silence, Timer
+from gateway.rules.phrases import duration
 
 CONFIGURATION: Final = "configuration"
 """The fingerprint of the incident that a refused configuration is."""
@@ -35,6 +36,25 @@ def silence_ended(silence: Silence, hidden: Sequence[Incident], new_id: str, now
             "severity": Severity.WARNING.word,
             "body": f"The silence by {silence.by or 'somebody'}{why} hid:\n{listed}{rest}",
             "labels": {"silence": silence.id},
+        },
+        new_id,
+        now,
+    )
+
+
+def timers_put_off(timers: Sequence[Timer], span: Millis, new_id: str, now: Millis) -> Event:
+    """A fault of ours keeps these from being acted upon: who was to be told by them is not. `span`: until they are
+    tried again."""
+    many = f"{len(timers)} timer{'' if len(timers) == 1 else 's'}"
+    listed = "\n".join(" ".join(filter(None, (one.kind, one.name, "for", one.subject))) for one in timers[:10])
+    rest = f"\n… and {len(timers) - 10} more" if len(timers) > 10 else ""
+    return _event(
+        {
+            "title": f"{many} could not be acted upon and will be tried again in {duration(span)}",
+            "kind": NOTICE,
+            "fingerprint": "timers",
+            "severity": Severity.ERROR.word,
+            "body": f"{listed}{rest}\nThe log says why. Look whether somebody must be told meanwhile.",
         },
         new_id,
         now,

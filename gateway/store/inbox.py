@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import sqlalchemy as sa
 from pydantic_core import from_json
 
-from gateway.contracts import Accepted
+from gateway.contracts import MOST_BYTES, Accepted
 from gateway.model import Event, Millis
 from gateway.store.driver import Connection, Prepared, Row, Rows, among, insert, listed, written
 from gateway.store.newest import Listing, newest
 from gateway.store.schema import apart, events, seen, word
+
+LARGE = 64 * 1024
+"""Bytes: no larger body is fetched before it is known that there is room for it."""
 
 _ADD = Rows(lambda rows: sa.insert(events).values(rows), [column.name for column in events.c])
 _NEW_KEY = insert(seen)
@@ -28,9 +32,17 @@ _BURN = Rows(
 _OWNERS = Prepared(
     sa.select(seen.c.source, seen.c.key, seen.c.event_id).where(among((seen.c.source, seen.c.key), "keys"))
 )
+_BUT_BODY = [column for column in events.c if column.name != "body"]
+_SIZE = sa.func.length(events.c.body)  # neither engine reads the body for that
+_SMALL = sa.func.length(events.c.body) <= sa.literal_column(str(LARGE))
+# A large body is fetched by itself, once it is known that there is room for it.
 _WAITING = Prepared(
-    sa.select(events).where(events.c.state == word("waiting")).order_by(events.c.id).limit(sa.bindparam("most"))
+    sa.select(*_BUT_BODY, _SIZE.label("size"), sa.case((_SMALL, events.c.body)).label("body"))
+    .where(events.c.state == word("waiting"))
+    .order_by(events.c.id)
+    .limit(sa.bindparam("most"))
 )
+_BODIES = Prepared(sa.select(events.c.id, events.c.body).where(among(events.c.id, "ids")))
 _FINISH = Prepared(
     sa.update(events)
     .where(events.c.id == sa.bindparam("event"))
@@ -49,7 +61,7 @@ _AGAIN = Prepared(
     .where(events.c.id == sa.bindparam("event"))
     .values(state="waiting", reason=sa.case((events.c.reason == "", "replayed"), else_=events.c.reason))
 )
-_SHOWN = (*(column for column in events.c if column.name != "body"), sa.literal("").label("body"))
+_SHOWN = (*_BUT_BODY, sa.literal("").label("body"))
 _LISTING = Listing(events, _SHOWN, events.c.source, frozenset(("unreadable",)), frozenset(("waiting", "unreadable")))
 _GET = Prepared(sa.select(events).where(events.c.id == sa.bindparam("event")))
 # The oldest is the first by its id: to ask each of them when it came would read them all.
@@ -122,7 +134,11 @@ class Inbox:
         return bool(await self._connection.all(_OWNERS, {"keys": listed([(place, key)])}))
 
     async def waiting(self, most: int) -> list[Event]:
-        return [_event(row) for row in await self._connection.all(_WAITING, {"most": most})]
+        rows = _as_fit(await self._connection.all(_WAITING, {"most": most}))
+        large = [row["id"] for row in rows if row["body"] is None]
+        fetched = await self._connection.all(_BODIES, {"ids": listed(large)}) if large else []
+        bodies = {row["id"]: row["body"] for row in fetched}
+        return [_event({**dict(row), "body": bodies[row["id"]]} if row["body"] is None else row) for row in rows]
 
     async def add(self, event: Event) -> None:
         await self._connection.put(_ADD, [_row(event)])
@@ -155,6 +171,12 @@ class Inbox:
         """How many events wait, and when the oldest of them came."""
         row = await self._connection.one(_DEPTH)
         return (int(row["many"]), row["oldest"]) if row else (0, None)
+
+
+def _as_fit(rows: Sequence[Row]) -> list[Row]:
+    """The first of these, until their bodies are enough for a batch."""
+    before = accumulate((row["size"] for row in rows), initial=0)
+    return [row for row, size in zip(rows, before, strict=False) if size < MOST_BYTES]
 
 
 def _row(event: Event) -> dict[str, Any]:

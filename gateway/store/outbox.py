@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -43,8 +43,7 @@ _PROMISE = Prepared(
         },
     )
 )
-# Without MATERIALIZED, PostgreSQL may run the inner query again for each row and lock more than LIMIT.
-_DUE = (
+_CLAIMABLE = (
     sa.select(deliveries.c.id)
     .where(
         deliveries.c.channel == sa.bindparam("lane"),
@@ -54,10 +53,10 @@ _DUE = (
     )
     .order_by(deliveries.c.urgent.desc(), deliveries.c.due_at, deliveries.c.id)
     .limit(sa.bindparam("most"))
-    .with_for_update(skip_locked=True)
-    .cte("due")
-    .prefix_with("MATERIALIZED", dialect="postgresql")
 )
+_LOOK = Prepared(_CLAIMABLE.add_columns(deliveries.c.token))
+# Without MATERIALIZED, PostgreSQL may run the inner query again for each row and lock more than LIMIT.
+_DUE = _CLAIMABLE.with_for_update(skip_locked=True).cte("due").prefix_with("MATERIALIZED", dialect="postgresql")
 _CLAIM = Prepared(
     sa.update(deliveries)
     .where(deliveries.c.id == _DUE.c.id)
@@ -110,6 +109,11 @@ _RENEW = Prepared(
 )
 _RELEASE = Prepared(
     sa.update(deliveries).where(_THIS, deliveries.c.token == sa.bindparam("held")).values(lease_until=0, unsettled=0)
+)
+_FAIL = Prepared(
+    sa.update(deliveries)
+    .where(_THIS, _WAITS, deliveries.c.token == sa.bindparam("held"))
+    .values(state="failed", lease_until=0, unsettled=0, reason=sa.bindparam("why"))
 )
 _RELEASE_ALL = Prepared(sa.update(deliveries).where(_WAITS, deliveries.c.lease_until > 0).values(lease_until=0))
 _NEXT = Prepared(
@@ -301,6 +305,14 @@ class Outbox:
     async def release_all(self) -> int:
         """At the start of the only process: no lease can have a living owner."""
         return await self._connection.run(_RELEASE_ALL)
+
+    async def look(self, channel: str, now: Millis, most: int) -> list[tuple[str, int]]:
+        rows = await self._connection.all(_LOOK, {"lane": channel, "now": now, "most": most})
+        return [(row["id"], row["token"]) for row in rows]
+
+    async def fail(self, held: Mapping[tuple[str, int], str]) -> None:
+        rows = [{"delivery": id_, "held": token, "why": why} for (id_, token), why in held.items()]
+        await self._connection.put(_FAIL, rows)
 
     async def next_due(self, channel: str) -> Millis | None:
         row = await self._connection.one(_NEXT, {"lane": channel})

@@ -30,6 +30,15 @@ _DUE = Prepared(
     .limit(sa.bindparam("most"))
     .with_for_update(skip_locked=True)
 )
+_IS_DUE = timers.c.due_at <= sa.bindparam("now")
+_LOOK = Prepared(
+    sa.select(*(column for column in timers.c if column.name != "about"))
+    .where(_IS_DUE)
+    .order_by(timers.c.due_at)
+    .limit(sa.bindparam("most"))
+)
+_TAKE = Prepared(sa.delete(timers).where(_THESE, _IS_DUE).returning(*timers.c))
+_PUT_OFF = Prepared(sa.update(timers).where(_THESE, _IS_DUE).values(due_at=sa.bindparam("until")))
 _NEXT = Prepared(sa.select(sa.func.min(timers.c.due_at).label("due")))
 _LATER = timers.c.due_at > sa.bindparam("now")
 _HASTEN_ALL = Prepared(
@@ -61,7 +70,7 @@ class Timers:
 
     async def drop(self, gone: Sequence[Timer]) -> None:
         if gone:
-            await self._connection.put(_DROP, [{"keys": listed([(t.subject, t.kind, t.name) for t in gone])}])
+            await self._connection.put(_DROP, [{"keys": _keys(gone)}])
 
     async def of(self, subjects: Collection[str]) -> dict[str, list[Timer]]:
         found: dict[str, list[Timer]] = {}
@@ -73,6 +82,17 @@ class Timers:
         taken = [_timer(row) for row in await self._connection.all(_DUE, {"now": now, "most": most})]
         await self.drop(taken)
         return taken
+
+    async def look(self, now: Millis, most: int) -> list[Timer]:
+        rows = await self._connection.all(_LOOK, {"now": now, "most": most})
+        return [_timer({**dict(row), "about": "{}"}) for row in rows]
+
+    async def take(self, timer: Timer, now: Millis) -> Timer | None:
+        row = await self._connection.one(_TAKE, {"keys": _keys([timer]), "now": now})
+        return None if row is None else _timer(row)
+
+    async def put_off(self, timers: Sequence[Timer], now: Millis, until: Millis) -> None:
+        await self._connection.put(_PUT_OFF, [{"keys": _keys(timers), "now": now, "until": until}])
 
     async def next_due(self) -> Millis | None:
         row = await self._connection.one(_NEXT)
@@ -87,6 +107,10 @@ class Timers:
 
     async def shift(self, by: Millis) -> None:
         await self._connection.run(_SHIFT, {"by": by})
+
+
+def _keys(armed: Sequence[Timer]) -> str:
+    return listed([(timer.subject, timer.kind, timer.name) for timer in armed])
 
 
 def _row(timer: Timer) -> dict[str, Any]:

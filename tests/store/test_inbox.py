@@ -7,9 +7,10 @@ import dataclasses
 
 import pytest
 
-from gateway.contracts import Accepted, Ledger, Store
+from gateway.contracts import MOST_BYTES, Accepted, Ledger, Store
 from gateway.errors import StoreUnavailable
 from gateway.model import Event
+from gateway.store.inbox import LARGE
 from tests.stage import HOUR, NOON
 from tests.store.things import an_event
 
@@ -100,6 +101,19 @@ async def test_what_waits_is_read_oldest_first_and_only_once_it_is_decided_no_mo
     assert await get(store, done.id) == dataclasses.replace(done, state="done")
     assert await get(store, unreadable.id) == dataclasses.replace(unreadable, state="unreadable", reason="no shape")
     await store.write(lambda ledger: ledger.inbox.finish([], {}))
+
+
+async def test_what_waits_is_read_until_its_bodies_are_enough_for_a_batch(store: Store) -> None:
+    """One body that is larger than that by itself is read all the same."""
+    sizes = [10, LARGE, LARGE + 1, MOST_BYTES - 2 * LARGE - 12, 1, 1, MOST_BYTES + 1, 1]
+    events = [an_event(body=bytes([number]) * size) for number, size in enumerate(sizes)]
+    for event in events:
+        await store.accept(event, None, 0)
+    read = []
+    while some := await store.read(lambda ledger: ledger.inbox.waiting(64)):
+        read.append(some)
+        await store.write(lambda ledger, some=some: ledger.inbox.finish([event.id for event in some], {}))
+    assert read == [events[:5], events[5:7], events[7:]]
 
 
 async def test_unreadable_events_are_counted_by_source(store: Store) -> None:
