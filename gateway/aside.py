@@ -19,7 +19,7 @@ from gateway.telemetry import PUT_OFF, logger
 log = logger()
 T = TypeVar("T")
 
-LATER: Final[Millis] = 3_600_000
+LATER: Final[Millis] = 600_000
 """Until a timer that could not be acted upon is tried again."""
 
 
