@@ -11,12 +11,13 @@ import pytest
 import sqlalchemy as sa
 import structlog
 
+from gateway.aside import LATER
 from gateway.errors import StoreUnavailable
 from gateway.model import GATEWAY, Millis, Severity, Timer
 from gateway.store.driver import Prepared
 from gateway.store.schema import timers
 from gateway.telemetry import REGISTRY
-from tests.stage import HOUR, MINUTE, YEAR, House, Team, routing, running_store
+from tests.stage import MINUTE, YEAR, House, Team, routing, running_store
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -71,14 +72,14 @@ class TestTimers:
         assert faults(lines) == ["timer put off"] * 3
         assert figure("tocsin_timers_put_off_total", kind="escalate") == before + 1
         told = await house.incident("timers", GATEWAY)
-        assert told.title == "3 timers could not be acted upon and will be tried again in 1 h"
+        assert told.title == "3 timers could not be acted upon and will be tried again in 10 min"
         assert f"escalate page for {wrong['lacks'].subject}" in told.body
         assert told.severity == Severity.ERROR
 
-        assert await waiting(house, wrong.values()) == dict.fromkeys(("escalate", "sing", "silence"), due + HOUR)
+        assert await waiting(house, wrong.values()) == dict.fromkeys(("escalate", "sing", "silence"), due + LATER)
         await rewrite(house, about.values(about="{}"))
-        await house.passes(HOUR)
-        assert await waiting(house, wrong.values()) == dict.fromkeys(("escalate", "sing"), due + 2 * HOUR)
+        await house.passes(LATER)
+        assert await waiting(house, wrong.values()) == dict.fromkeys(("escalate", "sing"), due + 2 * LATER)
 
     async def test_a_store_that_is_away_while_they_ring_alone_puts_none_off(self, house: House) -> None:
         await house.alert()
