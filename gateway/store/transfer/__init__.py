@@ -19,10 +19,11 @@ from typing import Final
 import sqlalchemy as sa
 
 from gateway.errors import TocsinError
-from gateway.store.backup import copy_file, without_password
+from gateway.store.backup import copy_file
 from gateway.store.engines.sqlite import Lock, real
 from gateway.store.moving_note import Mover
 from gateway.store.schema import metadata
+from gateway.store.server_url import server_url
 from gateway.store.transfer import source
 from gateway.store.transfer.target import Target, opened
 from gateway.values import frozen
@@ -56,11 +57,12 @@ def transfer(path: Path, url: str, tell: Tell, folder: Path | None = None) -> Tr
     """Move the database at `path` to the PostgreSQL at `url`. The snapshot is made in `folder`, or beside the file.
 
     Raises TocsinError in one sentence; then the file is as it was, and so is the gateway on it."""
+    server = server_url(url)
     source.refuse_other(path)
     path = real(path)
     snapshot = (folder or path.parent) / f"{path.name}.moving-copy"
     try:
-        with Mover(path, uuid.uuid4().hex) as mover, opened(url) as target, _copy(path, snapshot, tell):
+        with Mover(path, uuid.uuid4().hex) as mover, opened(server.url) as target, _copy(path, snapshot, tell):
             began = time.monotonic()
             rows = _load(snapshot, target, tell)
             loaded = time.monotonic()
@@ -69,12 +71,11 @@ def transfer(path: Path, url: str, tell: Tell, folder: Path | None = None) -> Tr
                 _compare(path, target)
                 target.commit()
                 # From here on the other database is whole, and it is the one.
-                to = without_password(url)
-                mover.done(to)
+                mover.done(server.shown)
                 stood = None if since is None else time.monotonic() - since
     except (sqlite3.Error, OSError) as error:
         raise TocsinError(f"{path}: cannot be moved: {error}; it is as it was") from None
-    return Transfer(to, rows, after, loaded - began, stood)
+    return Transfer(server.shown, rows, after, loaded - began, stood)
 
 
 @contextmanager
