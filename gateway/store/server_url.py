@@ -36,7 +36,7 @@ def names_server(url: str) -> bool:
 
 
 def server_url(url: str) -> ServerUrl:
-    """Raises TocsinError in one fixed sentence for what cannot be read, or would be read otherwise than it was meant."""
+    """Raises TocsinError in one fixed sentence for what cannot be read, or would be read otherwise than meant."""
     if url.startswith(_OF_SQLALCHEMY):
         url = "postgresql://" + url.removeprefix(_OF_SQLALCHEMY)
     parts = _parts(url) if url.startswith(_AS_LIBPQ_TAKES_IT) else None
