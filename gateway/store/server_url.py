@@ -67,9 +67,8 @@ def _shown(parts: Mapping[str, str]) -> str:
     rest = dict(parts)
     user, name = (quote(rest.pop(part, ""), safe="") for part in ("user", "dbname"))
     where = ""
-    if not any(
-        mark in rest.get("host", "") for mark in "/,"
-    ):  # several hosts, or a socket's folder, follow in the query
+    # Several hosts, or a socket's folder, follow in the query.
+    if not any(mark in rest.get("host", "") for mark in "/,"):
         host, port = rest.pop("host", ""), rest.pop("port", "")
         where = (f"[{quote(host, safe=':')}]" if ":" in host else quote(host, safe="")) + (f":{port}" if port else "")
     asked = "&".join(f"{key}={quote(value, safe='/,:')}" for key, value in rest.items())

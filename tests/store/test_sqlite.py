@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from gateway.errors import StoreUnavailable, TocsinError
 from gateway.store.driver import Prepared
-from gateway.store.engines import sqlite as engine
 from gateway.store.engines import engine_of, unavailable
+from gateway.store.engines import sqlite as engine
 from gateway.store.engines.sqlite import Lock, database_path, prepare
 from gateway.store.schema import HEAD
 

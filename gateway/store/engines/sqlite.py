@@ -49,9 +49,16 @@ def database_path(url: str) -> Path:
     if "?" in url or "#" in url:  # taken for a part of the name, it would be a new and empty database
         raise TocsinError("a sqlite:/// URL names a file and nothing more; leave out what begins with ? or #")
     path = Path(url.removeprefix(prefix))
-    if url.endswith("/") or (os.path.exists(path) and not os.path.isfile(path)):
+    if url.endswith("/") or _is_something_else(path):
         raise TocsinError(f"{path}: is no file; name one, like sqlite:////data/tocsin.db")
     return path
+
+
+def _is_something_else(path: Path) -> bool:
+    """Than a file: a folder, a pipe, a device."""
+    with suppress(OSError):  # the lock will say why
+        return path.exists() and not path.is_file()
+    return False
 
 
 def real(path: Path) -> Path:
