@@ -31,6 +31,7 @@ from gateway.store.transfer import TABLES, source
 from tests.fakes.receiver import Receiver
 from tests.process import ROOT, Gateway
 from tests.stage import until
+from tests.store.test_migrate_postgresql import as_left_by, query
 
 ROUTING = """
 sources: {{scripts: {{adapter: generic, token: "${{TOKEN}}"}}}}
@@ -201,15 +202,33 @@ def in_use(url: str) -> str:
 
     prepare(url)
     with psycopg.connect(url, autocommit=True) as session:
-        session.execute("INSERT INTO keys VALUES ('links', 'x')")
+        session.execute("INSERT INTO marks VALUES ('m', 'i')")
+    return url
+
+
+def older_and_in_use(url: str) -> str:
+    as_left_by(url, "0003")
+    return url
+
+
+def served(url: str) -> str:
+    """A gateway is there, and has taken nothing yet."""
+    from gateway.store.engines.postgresql_schema import prepare
+
+    prepare(url)
+    now = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+    with psycopg.connect(url, autocommit=True) as session:
+        session.execute(f"INSERT INTO replicas VALUES ('r', 'host:8080', '1', 'h', false, 0, {now} - 9000)")  # noqa: S608
     return url
 
 
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda _url: "postgresql://nobody:s3cret@127.0.0.1:9/none", "the database cannot be reached"),
-        (in_use, "is not empty (there are keys in it already); name an empty one"),
+        (lambda _url: "postgresql://nobody:s3cret@127.0.0.1:9/none", "the database to copy to cannot be looked at"),
+        (in_use, "is not empty (there are marks in it already); name an empty one"),
+        (older_and_in_use, "is not empty (there are events in it already); name an empty one"),
+        (served, "a gateway runs on the database to copy to, or did within the last 15 s; stop it first"),
         (with_tables, "was written by a newer version of Tocsin (schema 9999)"),
     ],
 )
@@ -223,7 +242,30 @@ def test_a_wrong_target_is_one_sentence(
     assert said in done.stderr.splitlines()[-1]
     assert "s3cret" not in done.stderr
     assert gateway.database.read_bytes() == before
+    if spoil is older_and_in_use:
+        assert query(postgres_url, "SELECT version_num FROM alembic_version") == [("0003",)]
     assert names_in(tmp_path) <= {"tocsin.db", "routing.yaml", "tocsin.db-shm", "tocsin.db-wal"}
+
+
+async def test_a_database_that_a_gateway_was_once_started_on_is_empty(tmp_path: Path, postgres_url: str) -> None:
+    routing = "{sources: {scripts: {adapter: generic, token: '${TOKEN}'}}}"
+    before = Gateway(tmp_path / "before", routing, postgres_url)
+    async with before.running():
+        await until(lambda: before.sql("SELECT count(*) FROM replicas") == [(1,)], 10)
+        assert await before.end(signal.SIGTERM) == 0
+    with psycopg.connect(postgres_url, autocommit=True) as session:
+        session.execute("INSERT INTO lanes VALUES ('team', '[]', 0)")
+        session.execute("INSERT INTO beats VALUES ('probe', 1)")
+        # One that was killed has left its name.
+        session.execute("INSERT INTO replicas VALUES ('r', 'host:8080', '1', 'h', false, 0, 1)")
+    gateway = made(tmp_path / "here")
+    with closing(sqlite3.connect(gateway.database)) as connection, connection:
+        connection.execute("INSERT INTO keys VALUES ('links', 'ours')")
+    done = run(gateway, postgres_url)
+    assert done.exit_code == 0, done.stderr
+    assert query(postgres_url, "SELECT name, value FROM keys") == [("links", "ours")]
+    for name in ("beats", "lanes", "replicas"):
+        assert query(postgres_url, f"SELECT * FROM {name}") == []  # noqa: S608
 
 
 def run(gateway: Gateway, to: str) -> Result:

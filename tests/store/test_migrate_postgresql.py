@@ -152,9 +152,9 @@ def by_default(url: str, **settings: str) -> Iterator[psycopg.Connection[Any]]:
     """What the database has for a default, meanwhile; a session without them."""
     with psycopg.connect(url, autocommit=True) as session:
         for setting, value in settings.items():
-            session.execute(f"ALTER DATABASE \"{name_of(url)}\" SET {setting} = '{value}'")  # type: ignore[arg-type]
+            session.execute(f"ALTER DATABASE \"{name_of(url)}\" SET {setting} = '{value}'")
         yield session
-        session.execute(f'ALTER DATABASE "{name_of(url)}" RESET ALL')  # type: ignore[arg-type]
+        session.execute(f'ALTER DATABASE "{name_of(url)}" RESET ALL')
 
 
 def test_four_that_wait_for_each_other_see_what_the_first_has_made(postgres_url: str) -> None:
@@ -188,10 +188,10 @@ def role(postgres_url: str) -> Iterator[str]:
     """A role that may look around, and nothing else."""
     name = f"tocsin_{uuid.uuid4().hex}"
     with psycopg.connect(postgres_url, autocommit=True) as session:
-        session.execute(f"CREATE ROLE {name}")  # type: ignore[arg-type]
+        session.execute(f"CREATE ROLE {name}")
         session.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
         yield name
-        session.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")  # type: ignore[arg-type]
+        session.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
 
 
 def test_a_role_that_may_only_read_is_told_what_it_lacks(postgres_url: str, role: str) -> None:
@@ -200,7 +200,7 @@ def test_a_role_that_may_only_read_is_told_what_it_lacks(postgres_url: str, role
 
     def grant(what: str) -> None:
         with psycopg.connect(postgres_url, autocommit=True) as session:
-            session.execute(f"GRANT {what} TO {role}")  # type: ignore[arg-type]
+            session.execute(f"GRANT {what} TO {role}")
 
     grant("SELECT ON ALL TABLES IN SCHEMA public")
     others = len(metadata.tables)

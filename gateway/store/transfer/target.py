@@ -17,6 +17,11 @@ from gateway.store.schema import metadata
 from gateway.store.transfer.source import HASH_BYTES, Row, Sum, keys_of
 
 CONNECT_SECONDS: Final = 5
+_NO_HISTORY: Final = ("beats", "keys", "lanes", "replicas")
+"""Of a gateway that was started here and has taken nothing: that it could write, how it would sign links, what its
+channels have sent within the last minute, and who it was."""
+HERE_SECONDS: Final = 15
+"""A gateway that has said nothing for so long is not there; see `gauging`."""
 _LIVELY: Final = {
     # A line that swallows everything is given up within seconds: a gateway stands still meanwhile.
     "keepalives_idle": 5,
@@ -89,16 +94,29 @@ class Target:
 @contextmanager
 def opened(url: str) -> Iterator[Target]:
     """The database, with the newest schema and without a row, for us alone until `commit`; without that it stays
-    without a row. Raises TocsinError in one sentence."""
+    as it was. Raises TocsinError in one sentence."""
+    _look_first(url)
     found = prepare(url)
     try:
         with psycopg.connect(url, connect_timeout=CONNECT_SECONDS, prepare_threshold=None, **_LIVELY) as connection:  # type: ignore[arg-type]
             connection.execute(_LIMITS.format(commit=found.commit))
             _lock(connection)
+            _refuse_history(connection)
+            for name in _NO_HISTORY:
+                connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(name)))
             yield Target(connection)
             connection.rollback()
     except psycopg.Error as error:
         raise TocsinError(f"the database to copy to failed: {sentence(error)}; nothing was copied") from None
+
+
+def _look_first(url: str) -> None:
+    """Before an older schema is upgraded: what is refused is left as it is. Raises as `_refuse_history`."""
+    try:
+        with psycopg.connect(url, connect_timeout=CONNECT_SECONDS, prepare_threshold=None) as connection:
+            _refuse_history(connection)
+    except psycopg.Error as error:
+        raise TocsinError(f"the database to copy to cannot be looked at: {sentence(error)}") from None
 
 
 def _lock(connection: psycopg.Connection[Any]) -> None:
@@ -107,11 +125,27 @@ def _lock(connection: psycopg.Connection[Any]) -> None:
         connection.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(names))
     except psycopg.errors.LockNotAvailable:
         raise TocsinError("the database to copy to is in use; name an empty one") from None
+
+
+def _refuse_history(connection: psycopg.Connection[Any]) -> None:
+    """Raises TocsinError where anything stands in the tables that are there, or a gateway runs on them."""
     for table in metadata.sorted_tables:
-        if connection.execute(sql.SQL("SELECT 1 FROM {} LIMIT 1").format(sql.Identifier(table.name))).fetchone():
+        if table.name not in _NO_HISTORY and _one(connection, table.name, sql.SQL("true")):
             raise TocsinError(
                 f"the database to copy to is not empty (there are {table.name} in it already); name an empty one"
             )
+    seen = sql.SQL("seen_at > (extract(epoch FROM clock_timestamp()) - {}) * 1000").format(HERE_SECONDS)
+    if _one(connection, "replicas", seen):
+        raise TocsinError(
+            f"a gateway runs on the database to copy to, or did within the last {HERE_SECONDS} s; stop it first"
+        )
+
+
+def _one(connection: psycopg.Connection[Any], name: str, condition: sql.Composable) -> bool:
+    """Whether there is such a row; there is none in a table that is not there."""
+    there = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (name,)).fetchone()
+    asked = sql.SQL("SELECT 1 FROM {} WHERE {} LIMIT 1").format(sql.Identifier(name), condition)
+    return there == (True,) and connection.execute(asked).fetchone() is not None
 
 
 def _type(column: sa.Column[Any]) -> str:
