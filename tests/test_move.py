@@ -26,8 +26,9 @@ from click.testing import CliRunner, Result
 from gateway.cli import main
 from gateway.errors import TocsinError
 from gateway.store import transfer as moving
-from gateway.store.moving_note import place
+from gateway.store.moving_note import Mover, place
 from gateway.store.transfer import TABLES, source
+from gateway.store.transfer.target import opened
 from tests.fakes.receiver import Receiver
 from tests.process import ROOT, Gateway
 from tests.stage import until
@@ -184,6 +185,79 @@ async def test_a_copy_that_is_killed_leaves_all_as_it_was(tmp_path: Path, postgr
         with psycopg.connect(postgres_url, autocommit=True) as session:
             assert session.execute("SELECT count(*) FROM events").fetchone() == (len(senders.accepted),)
         assert [name for name in names_in(tmp_path) if "moving-copy" in name] == []
+
+
+SLOW = """
+import gateway.store.transfer as t
+from gateway.store.transfer import bound, target
+bound.MOST_SECONDS, bound.TOLD_SECONDS = 2, 0.5
+for_ever = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+def sleep(self, table): self._connection.execute("SELECT pg_sleep(60)")
+def search(connection, table): return connection.execute(for_ever).fetchall()
+{}
+"""
+
+
+@pytest.mark.parametrize("where", ["target.Target.total = sleep", "t.source.total = search", "t.source.new = search"])
+async def test_a_gateway_does_not_stand_still_for_ever(tmp_path: Path, postgres_url: str, where: str) -> None:
+    """Whichever side is slow: what is under way there is cancelled."""
+    async with Receiver().listening() as url, Gateway(tmp_path, ROUTING.format(url=url)).running() as gateway:
+        code, out, err = await (await copy(gateway, postgres_url, SLOW.format(where))).ended()
+        assert (code, out) == (1, "")
+        assert err.count("the gateway has stood still for ") >= 2
+        assert err.splitlines()[-1].startswith(
+            "Error: the gateway stood still for 2 s and the rest was not copied; not"
+        )
+        await until(lambda: "going on" in gateway.log)
+        assert (await gateway.post({"title": "disk"})).status_code == 202
+    with psycopg.connect(postgres_url, autocommit=True) as session:
+        assert session.execute("SELECT count(*) FROM keys").fetchone() == (0,)
+
+
+def break_at_the_commit(url: str) -> None:
+    with opened(url) as target, psycopg.connect(url, autocommit=True) as session:
+        session.execute("SELECT pg_terminate_backend(%s)", (target._connection.info.backend_pid,))
+        target.commit()
+
+
+def test_a_line_that_breaks_at_the_commit_may_have_copied_all(postgres_url: str) -> None:
+    with pytest.raises(
+        TocsinError, match=r"^the line broke at the commit \(.*\): all is in the database to copy to, or"
+    ):
+        break_at_the_commit(postgres_url)
+
+
+def test_what_remains_to_be_tidied_after_a_move_is_no_failure(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway, done = made(tmp_path), Mover.done
+
+    def hinder(mover: Mover, to: str) -> None:
+        done(mover, to)
+        snapshot = tmp_path / "tocsin.db.moving-copy"
+        snapshot.unlink()
+        snapshot.mkdir()  # which cannot be unlinked
+
+    monkeypatch.setattr(Mover, "done", hinder)
+    moved = run(gateway, postgres_url)
+    assert (moved.exit_code, "No gateway was running." in moved.stdout) == (0, True), moved.stderr
+
+
+def test_a_move_that_cannot_be_written_down_is_told_as_it_is(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = made(tmp_path)
+    with closing(sqlite3.connect(gateway.database)) as connection, connection:
+        connection.execute("INSERT INTO keys VALUES ('links', 'x')")
+
+    def full(_mover: Mover, _to: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Mover, "done", full)
+    failed = run(gateway, postgres_url)
+    said = f"all is in {postgres_url}, but that cannot be written down beside the file ([Errno 28] No space left"
+    assert (failed.exit_code, said in failed.stderr) == (1, True), failed.stderr
+    assert query(postgres_url, "SELECT count(*) FROM keys") == [(1,)]
 
 
 def names_in(folder: Path) -> set[str]:

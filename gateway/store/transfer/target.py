@@ -4,7 +4,7 @@ it before its end leaves it empty."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, LiteralString
 
 import psycopg
@@ -17,11 +17,14 @@ from gateway.store.schema import metadata
 from gateway.store.transfer.source import HASH_BYTES, Row, Sum, keys_of
 
 CONNECT_SECONDS: Final = 5
+CANCEL_SECONDS: Final = 5
 _NO_HISTORY: Final = ("beats", "keys", "lanes", "replicas")
 """Of a gateway that was started here and has taken nothing: that it could write, how it would sign links, what its
 channels have sent within the last minute, and who it was."""
 HERE_SECONDS: Final = 15
 """A gateway that has said nothing for so long is not there; see `gauging`."""
+_SHUT_DOWN: Final = "57"
+"""Of SQLSTATE: the server, or somebody at it, has ended the session."""
 _LIVELY: Final = {
     # A line that swallows everything is given up within seconds: a gateway stands still meanwhile.
     "keepalives_idle": 5,
@@ -83,7 +86,20 @@ class Target:
             self._connection.execute("SELECT setval(pg_get_serial_sequence('incidents', 'number'), %s)", (after,))
 
     def commit(self) -> None:
-        self._connection.commit()
+        try:
+            self._connection.commit()
+        except psycopg.OperationalError as error:
+            if not (error.sqlstate or _SHUT_DOWN).startswith(_SHUT_DOWN):
+                raise  # the server's own word that it was not
+            raise TocsinError(
+                f"the line broke at the commit ({sentence(error)}): all is in the database to copy to, or nothing; the "
+                "gateway goes on on the file; make that database empty before you copy once more"
+            ) from None
+
+    def cancel(self) -> None:
+        """End what is under way, from another thread. Where that cannot be said, nothing happens."""
+        with suppress(psycopg.Error):
+            self._connection.cancel_safe(timeout=CANCEL_SECONDS)
 
     def look_over(self) -> None:
         """Let the server learn what is in the tables, before a gateway asks it."""
