@@ -214,6 +214,15 @@ async def test_a_gateway_does_not_stand_still_for_ever(tmp_path: Path, postgres_
         assert session.execute("SELECT count(*) FROM keys").fetchone() == (0,)
 
 
+def test_a_password_with_special_letters_is_nowhere_and_hinders_nothing(tmp_path: Path, postgres_url: str) -> None:
+    """It was read when the rows were there already, and then told in part, or a traceback."""
+    url = postgres_url.replace("postgresql://tocsin@", "postgresql+psycopg://tocsin:s3[c#r?et@")
+    moved = run(made(tmp_path), url)
+    assert moved.exit_code == 0, moved.stderr
+    assert moved.stdout.splitlines()[-1] == f"1. Start with --database {postgres_url} (and its password)."
+    assert json.loads(place(tmp_path / "tocsin.db").read_text())["to"] == postgres_url
+
+
 def break_at_the_commit(url: str) -> None:
     with opened(url) as target, psycopg.connect(url, autocommit=True) as session:
         session.execute("SELECT pg_terminate_backend(%s)", (target._connection.info.backend_pid,))
