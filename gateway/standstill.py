@@ -42,7 +42,7 @@ class Standstill:
             beat()
             if not self._over:
                 await self._look()
-            elif not halted:
+            if self._over and not halted:
                 halted = await self._halt()
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -53,7 +53,7 @@ class Standstill:
             self._over = True
         elif not self._in_place():
             # What is written now is in no file that anybody will open again.
-            log.error("database removed", file=str(self._database), todo="put it back, or not; start the gateway anew")
+            log.error("database removed", file=str(self._database), todo="put the right one there; start anew")
             self._over = True
         elif note is not None:
             await self._obey(note)
