@@ -26,11 +26,13 @@ from click.testing import CliRunner, Result
 from gateway.cli import main
 from gateway.errors import TocsinError
 from gateway.store import transfer as moving
-from gateway.store.moving_note import place
+from gateway.store.moving_note import Mover, place
 from gateway.store.transfer import TABLES, source
+from gateway.store.transfer.target import opened
 from tests.fakes.receiver import Receiver
 from tests.process import ROOT, Gateway
 from tests.stage import until
+from tests.store.test_migrate_postgresql import as_left_by, query
 
 ROUTING = """
 sources: {{scripts: {{adapter: generic, token: "${{TOKEN}}"}}}}
@@ -185,6 +187,88 @@ async def test_a_copy_that_is_killed_leaves_all_as_it_was(tmp_path: Path, postgr
         assert [name for name in names_in(tmp_path) if "moving-copy" in name] == []
 
 
+SLOW = """
+import gateway.store.transfer as t
+from gateway.store.transfer import bound, target
+bound.MOST_SECONDS, bound.TOLD_SECONDS = 2, 0.5
+for_ever = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+def sleep(self, table): self._connection.execute("SELECT pg_sleep(60)")
+def search(connection, table): return connection.execute(for_ever).fetchall()
+{}
+"""
+
+
+@pytest.mark.parametrize("where", ["target.Target.total = sleep", "t.source.total = search", "t.source.new = search"])
+async def test_a_gateway_does_not_stand_still_for_ever(tmp_path: Path, postgres_url: str, where: str) -> None:
+    """Whichever side is slow: what is under way there is cancelled."""
+    async with Receiver().listening() as url, Gateway(tmp_path, ROUTING.format(url=url)).running() as gateway:
+        code, out, err = await (await copy(gateway, postgres_url, SLOW.format(where))).ended()
+        assert (code, out) == (1, "")
+        assert err.count("the gateway has stood still for ") >= 2
+        assert err.splitlines()[-1].startswith(
+            "Error: the gateway stood still for 2 s and the rest was not copied; not"
+        )
+        await until(lambda: "going on" in gateway.log)
+        assert (await gateway.post({"title": "disk"})).status_code == 202
+    with psycopg.connect(postgres_url, autocommit=True) as session:
+        assert session.execute("SELECT count(*) FROM keys").fetchone() == (0,)
+
+
+def test_a_password_with_special_letters_is_nowhere_and_hinders_nothing(tmp_path: Path, postgres_url: str) -> None:
+    """It was read when the rows were there already, and then told in part, or a traceback."""
+    url = postgres_url.replace("postgresql://tocsin@", "postgresql+psycopg://tocsin:s3[c#r?et@")
+    moved = run(made(tmp_path), url)
+    assert moved.exit_code == 0, moved.stderr
+    assert moved.stdout.splitlines()[-1] == f"1. Start with --database {postgres_url} (and its password)."
+    assert json.loads(place(tmp_path / "tocsin.db").read_text())["to"] == postgres_url
+
+
+def break_at_the_commit(url: str) -> None:
+    with opened(url) as target, psycopg.connect(url, autocommit=True) as session:
+        session.execute("SELECT pg_terminate_backend(%s)", (target._connection.info.backend_pid,))
+        target.commit()
+
+
+def test_a_line_that_breaks_at_the_commit_may_have_copied_all(postgres_url: str) -> None:
+    with pytest.raises(
+        TocsinError, match=r"^the line broke at the commit \(.*\): all is in the database to copy to, or"
+    ):
+        break_at_the_commit(postgres_url)
+
+
+def test_what_remains_to_be_tidied_after_a_move_is_no_failure(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway, done = made(tmp_path), Mover.done
+
+    def hinder(mover: Mover, to: str) -> None:
+        done(mover, to)
+        snapshot = tmp_path / "tocsin.db.moving-copy"
+        snapshot.unlink()
+        snapshot.mkdir()  # which cannot be unlinked
+
+    monkeypatch.setattr(Mover, "done", hinder)
+    moved = run(gateway, postgres_url)
+    assert (moved.exit_code, "No gateway was running." in moved.stdout) == (0, True), moved.stderr
+
+
+def test_a_move_that_cannot_be_written_down_is_told_as_it_is(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = made(tmp_path)
+    with closing(sqlite3.connect(gateway.database)) as connection, connection:
+        connection.execute("INSERT INTO keys VALUES ('links', 'x')")
+
+    def full(_mover: Mover, _to: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Mover, "done", full)
+    failed = run(gateway, postgres_url)
+    said = f"all is in {postgres_url}, but that cannot be written down beside the file ([Errno 28] No space left"
+    assert (failed.exit_code, said in failed.stderr) == (1, True), failed.stderr
+    assert query(postgres_url, "SELECT count(*) FROM keys") == [(1,)]
+
+
 def names_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
@@ -201,15 +285,33 @@ def in_use(url: str) -> str:
 
     prepare(url)
     with psycopg.connect(url, autocommit=True) as session:
-        session.execute("INSERT INTO keys VALUES ('links', 'x')")
+        session.execute("INSERT INTO marks VALUES ('m', 'i')")
+    return url
+
+
+def older_and_in_use(url: str) -> str:
+    as_left_by(url, "0003")
+    return url
+
+
+def served(url: str) -> str:
+    """A gateway is there, and has taken nothing yet."""
+    from gateway.store.engines.postgresql_schema import prepare
+
+    prepare(url)
+    now = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+    with psycopg.connect(url, autocommit=True) as session:
+        session.execute(f"INSERT INTO replicas VALUES ('r', 'host:8080', '1', 'h', false, 0, {now} - 9000)")  # noqa: S608
     return url
 
 
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda _url: "postgresql://nobody:s3cret@127.0.0.1:9/none", "the database cannot be reached"),
-        (in_use, "is not empty (there are keys in it already); name an empty one"),
+        (lambda _url: "postgresql://nobody:s3cret@127.0.0.1:9/none", "the database to copy to cannot be looked at"),
+        (in_use, "is not empty (there are marks in it already); name an empty one"),
+        (older_and_in_use, "is not empty (there are events in it already); name an empty one"),
+        (served, "a gateway runs on the database to copy to, or did within the last 15 s; stop it first"),
         (with_tables, "was written by a newer version of Tocsin (schema 9999)"),
     ],
 )
@@ -223,7 +325,30 @@ def test_a_wrong_target_is_one_sentence(
     assert said in done.stderr.splitlines()[-1]
     assert "s3cret" not in done.stderr
     assert gateway.database.read_bytes() == before
+    if spoil is older_and_in_use:
+        assert query(postgres_url, "SELECT version_num FROM alembic_version") == [("0003",)]
     assert names_in(tmp_path) <= {"tocsin.db", "routing.yaml", "tocsin.db-shm", "tocsin.db-wal"}
+
+
+async def test_a_database_that_a_gateway_was_once_started_on_is_empty(tmp_path: Path, postgres_url: str) -> None:
+    routing = "{sources: {scripts: {adapter: generic, token: '${TOKEN}'}}}"
+    before = Gateway(tmp_path / "before", routing, postgres_url)
+    async with before.running():
+        await until(lambda: before.sql("SELECT count(*) FROM replicas") == [(1,)], 10)
+        assert await before.end(signal.SIGTERM) == 0
+    with psycopg.connect(postgres_url, autocommit=True) as session:
+        session.execute("INSERT INTO lanes VALUES ('team', '[]', 0)")
+        session.execute("INSERT INTO beats VALUES ('probe', 1)")
+        # One that was killed has left its name.
+        session.execute("INSERT INTO replicas VALUES ('r', 'host:8080', '1', 'h', false, 0, 1)")
+    gateway = made(tmp_path / "here")
+    with closing(sqlite3.connect(gateway.database)) as connection, connection:
+        connection.execute("INSERT INTO keys VALUES ('links', 'ours')")
+    done = run(gateway, postgres_url)
+    assert done.exit_code == 0, done.stderr
+    assert query(postgres_url, "SELECT name, value FROM keys") == [("links", "ours")]
+    for name in ("beats", "lanes", "replicas"):
+        assert query(postgres_url, f"SELECT * FROM {name}") == []  # noqa: S608
 
 
 def run(gateway: Gateway, to: str) -> Result:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,55 @@ async def test_a_database_that_was_moved_is_let_be(tmp_path: Path) -> None:
     place(house.database).unlink()
     async with running(tmp_path, told(url)) as house:  # they went back
         assert (await post(house, "again")).status_code == 202
+
+
+def without_the_note(database: Path) -> None:
+    place(database).unlink()
+
+
+def without_the_database(database: Path) -> None:
+    for path in database.parent.glob("tocsin.db*"):
+        path.unlink()
+
+
+@pytest.mark.parametrize("tidy", [without_the_note, without_the_database])
+async def test_what_is_removed_after_the_move_wakes_nobody(tmp_path: Path, tidy: Callable[[Path], None]) -> None:
+    """Else two gateways would tell, and what is accepted would go into a file without a name."""
+    receiver = Receiver()
+    async with receiver.listening() as url, running(tmp_path, told(url)) as house:
+        with Mover(house.database, "one") as mover:
+            mover.ask()
+            await until(lambda: mover.held)
+            mover.done("postgresql://tocsin@db/tocsin")
+        await asyncio.sleep(0.7)
+        tidy(house.database)
+        await asyncio.sleep(1.2)
+        assert (await post(house, "too late")).status_code == 503
+    assert titles(receiver) == []
+
+
+def restore(database: Path) -> None:
+    """As docs/running.md says, but under a gateway that runs."""
+    copy = database.read_bytes()
+    without_the_database(database)
+    database.write_bytes(copy)
+
+
+@pytest.mark.parametrize("remove", [Path.unlink, restore])
+async def test_a_file_that_is_removed_or_replaced_takes_nothing_more(
+    tmp_path: Path, remove: Callable[[Path], None]
+) -> None:
+    async with Receiver().listening() as url, running(tmp_path, told(url)) as house:
+        assert (await post(house, "before")).status_code == 202
+        remove(house.database)
+
+        async def refused() -> bool:
+            return (await post(house, "after")).status_code == 503
+
+        await until(refused, 3)
+        await asyncio.sleep(1.2)
+        assert (await post(house, "after")).status_code == 503
+        assert (await house.client.get("/readyz")).status_code == 503
 
 
 def test_nobody_starts_while_the_rest_is_copied_and_two_do_not_move_at_once(tmp_path: Path) -> None:

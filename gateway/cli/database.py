@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
 
+from gateway.errors import TocsinError
+
 _TOLD_EVERY = 10  # per cent
+_URL = re.compile(r"postgres[\w+]*:|\w[\w+.-]*:/")
 
 
 @click.group("db")
@@ -29,6 +33,8 @@ def backup(url: str, file: Path) -> None:
     Example:
       tocsin db backup /backups/tocsin.db
     """
+    if _URL.match(str(file)):  # it may hold a password: it is not repeated
+        raise TocsinError("FILE is the name of a new file; name the database by --database")
     copy_file(url, file)
     click.echo(f"{file}: {file.stat().st_size:,} bytes")
 
@@ -45,12 +51,14 @@ def copy(from_url: str, to_url: str, temp: Path | None) -> None:
     Example:
       tocsin db copy sqlite:///tocsin.db postgresql://tocsin@db/tocsin
     """
-    from gateway.store.backup import SERVERS
     from gateway.store.engines.sqlite import database_path
+    from gateway.store.server_url import names_server
 
-    if to_url.startswith(SERVERS):
+    if names_server(to_url):
         _move(from_url, to_url, temp)
         return
+    if names_server(from_url):
+        raise TocsinError("the order is FROM TO, and a move goes from sqlite:///… to postgresql://…, not back")
     to = database_path(to_url)
     copy_file(from_url, to)
     click.echo(f"{to}: {to.stat().st_size:,} bytes")

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from gateway.errors import TocsinError
+from gateway.store.server_url import names_server, server_url
 
 STEP_PAGES: Final = 2_000  # 8 MiB: between two steps progress is told and a Ctrl-C is heard
 _BUSY_SECONDS: Final = 5.0  # while a gateway that starts reads its log anew
-SERVERS: Final = ("postgresql:", "postgres:", "postgresql+")
 
 Progress = Callable[[int, int], None]
 """Told after each step: pages left, pages in all."""
@@ -33,8 +33,7 @@ def copy_file(path: Path, to: Path, progress: Progress = lambda _left, _all: Non
     Reads only: it neither checkpoints nor keeps a gateway from writing. Raises TocsinError in one sentence."""
     if not path.exists():
         raise TocsinError(f"{path}: there is no such database")
-    if os.path.lexists(to):
-        raise TocsinError(f"{to}: exists already; name a new file")
+    _refuse_taken(to)
     if not to.absolute().parent.is_dir():
         raise TocsinError(f"{to.parent}: there is no such folder")
     try:
@@ -47,20 +46,19 @@ def copy_file(path: Path, to: Path, progress: Progress = lambda _left, _all: Non
 
 def refuse_server(url: str, to: Path) -> None:
     """Raises TocsinError with the command to use instead, where `url` names a PostgreSQL database."""
-    if not url.startswith(SERVERS):
+    if not names_server(url):
         return
+    shown = server_url(url).shown
+    _refuse_taken(to)
     raise TocsinError(
         "PostgreSQL has its own tool for that, with the password in PGPASSWORD or ~/.pgpass: "
-        f"pg_dump --format=custom --file={shlex.quote(str(to))} {shlex.quote(without_password(url))}"
+        f"pg_dump --format=custom --file={shlex.quote(str(to))} {shlex.quote(shown)}"
     )
 
 
-def without_password(url: str) -> str:
-    """A PostgreSQL's URL, fit to be shown."""
-    parts = urlsplit(url)
-    who, at, where = parts.netloc.rpartition("@")
-    asked = "&".join(part for part in parts.query.split("&") if not part.lower().startswith("password="))
-    return f"postgresql://{who.partition(':')[0]}{at}{where}{parts.path}" + (f"?{asked}" if asked else "")
+def _refuse_taken(to: Path) -> None:
+    if os.path.lexists(to):
+        raise TocsinError(f"{to}: exists already; name a new file")
 
 
 @contextmanager

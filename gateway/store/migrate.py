@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -28,6 +29,8 @@ def upgrade(path: Path, current: str) -> None:
     known(current, str(path))
     backup = path.with_name(f"{path.name}.before-{current}")
     backup.unlink(missing_ok=True)
+    # SQLite takes an empty file for a new one, and would make its own readable by everybody.
+    os.close(os.open(backup, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     with closing(sqlite3.connect(path)) as plain:
         plain.execute("VACUUM INTO ?", (str(backup),))
     log.info("backup made before the upgrade", file=str(backup))

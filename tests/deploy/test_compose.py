@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from gateway.cli import main
+from gateway.store.engines.sqlite import prepare
 from tests.process import ROOT
 
 TEXT = (ROOT / "compose.yaml").read_text()
@@ -33,6 +36,40 @@ def test_both_gateways_are_alike_but_for_where_they_may_write() -> None:
     assert SERVICES["tocsin-2"]["volumes"] == ["./config:/etc/tocsin:ro"]
 
 
+ON_POSTGRESQL = "postgresql://tocsin:made-up@postgres/tocsin"
+
+
+@pytest.mark.parametrize(
+    ("environ", "database"),
+    [
+        ({}, ""),
+        ({"POSTGRES_PASSWORD": ""}, ""),
+        ({"POSTGRES_PASSWORD": "made-up"}, ON_POSTGRESQL),
+        ({"POSTGRES_PASSWORD": "made-up", "TOCSIN_DATABASE": "postgresql://u@h/db"}, "postgresql://u@h/db"),
+        ({"TOCSIN_DATABASE": "sqlite:////data/other.db"}, "sqlite:////data/other.db"),
+    ],
+)
+def test_a_password_for_postgresql_is_enough_for_both_to_be_on_it(environ: dict[str, str], database: str) -> None:
+    """Compose reads this as a shell does."""
+    (asked,) = {SERVICES[name]["environment"]["TOCSIN_DATABASE"] for name in ("tocsin", "tocsin-2")}
+    said = subprocess.run(["/bin/sh", "-c", f'printf %s "{asked}"'], env=environ, capture_output=True, check=True)
+    assert said.stdout.decode() == database
+
+
+def test_an_empty_variable_is_the_file_of_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = (ROOT / "Dockerfile").read_text()
+    assert "TOCSIN_DATABASE=sqlite:////data/tocsin.db" in image
+    assert "\nWORKDIR /data\n" in image
+    monkeypatch.chdir(tmp_path)  # stands for it
+    prepare(tmp_path / "tocsin.db")
+    done = CliRunner().invoke(main, ["db", "backup", "copy.db"], env={"TOCSIN_DATABASE": ""})
+    assert (done.exit_code, (tmp_path / "copy.db").exists()) == (0, True), done.output
+
+
+def test_without_an_env_file_it_is_the_gateway_that_says_what_is_missing() -> None:
+    assert SERVICES["tocsin"]["env_file"] == [{"path": ".env", "required": False}]
+
+
 def test_nobody_outside_this_machine_reaches_a_port_and_no_two_share_one() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
     assert all(port.startswith("127.0.0.1:") for port in ports)
@@ -42,7 +79,7 @@ def test_nobody_outside_this_machine_reaches_a_port_and_no_two_share_one() -> No
 def test_no_password_is_baked_in() -> None:
     assert SERVICES["postgres"]["environment"]["POSTGRES_PASSWORD"] == "${POSTGRES_PASSWORD:-}"
     assert "POSTGRES_HOST_AUTH_METHOD" not in TEXT
-    assert not re.search(r"postgresql://\w+:(?!%s)[^@\s]+@", TEXT)
+    assert not re.search(r"postgresql://\w+:(?!\$\{POSTGRES_PASSWORD\}@)[^@\s]+@", TEXT)
 
 
 def test_every_container_is_small_and_every_volume_is_declared() -> None:

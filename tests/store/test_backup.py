@@ -162,7 +162,7 @@ def test_a_damaged_database_gives_no_copy(database: Path, tmp_path: Path) -> Non
     [
         ("postgresql://tocsin:s3cret@db:5432/t?sslmode=require", "'postgresql://tocsin@db:5432/t?sslmode=require'"),
         ("postgresql+psycopg://tocsin:p%40s3cret@db/tocsin", "postgresql://tocsin@db/tocsin"),
-        ("postgres:///tocsin?user=t&password=s3cret", "'postgresql:///tocsin?user=t'"),
+        ("postgres:///tocsin?user=t&password=s3cret", "postgresql://t@/tocsin"),
     ],
 )
 def test_for_postgresql_it_names_the_command_without_the_password(url: str, bare: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -55,10 +56,15 @@ def query(path: Path, sql: str) -> list[tuple[Any, ...]]:
 
 def test_an_older_file_is_copied_and_upgraded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps(path.parent, monkeypatch)
-    engine.prepare(path)
+    mask = os.umask(0)
+    try:
+        engine.prepare(path)
+    finally:
+        os.umask(mask)
     assert query(path, "SELECT id, size FROM events") == [("e1", None)]
     assert query(path, "SELECT version_num FROM alembic_version") == [("9000",)]
     backup = path.with_name("t.db.before-0004")
+    assert backup.stat().st_mode & 0o777 == 0o600
     assert query(backup, "SELECT id FROM events") == [("e1",)]
     assert query(backup, "SELECT version_num FROM alembic_version") == [(HEAD,)]
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic import command
@@ -15,7 +21,7 @@ from alembic.script import ScriptDirectory
 
 from gateway.errors import TocsinError
 from gateway.store.engines import postgresql_schema
-from gateway.store.schema import HEAD
+from gateway.store.schema import HEAD, metadata
 from tests import postgres
 from tests.store.test_schema import settings
 
@@ -128,3 +134,89 @@ def test_an_older_server_is_refused_in_a_sentence(postgres_url: str, monkeypatch
     with pytest.raises(TocsinError, match=r"^the database is PostgreSQL \d+; Tocsin needs 99 or newer$"):
         postgresql_schema.prepare(postgres_url)
     assert made_of(postgres_url)["columns"] == []
+
+
+def waiting(session: psycopg.Connection[Any]) -> int:
+    """How many sessions wait for a lock in this database."""
+    asked = "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database WHERE NOT granted AND datname = %s"
+    ((count,),) = session.execute(asked, (session.info.dbname,)).fetchall()
+    return int(count)
+
+
+def name_of(url: str) -> str:
+    return url.rpartition("/")[2]
+
+
+@contextmanager
+def by_default(url: str, **settings: str) -> Iterator[psycopg.Connection[Any]]:
+    """What the database has for a default, meanwhile; a session without them."""
+    with psycopg.connect(url, autocommit=True) as session:
+        for setting, value in settings.items():
+            session.execute(f"ALTER DATABASE \"{name_of(url)}\" SET {setting} = '{value}'")
+        yield session
+        session.execute(f'ALTER DATABASE "{name_of(url)}" RESET ALL')
+
+
+def test_four_that_wait_for_each_other_see_what_the_first_has_made(postgres_url: str) -> None:
+    """However strictly the database isolates by default."""
+    with by_default(postgres_url, default_transaction_isolation="repeatable read") as session:
+        session.execute("SELECT pg_advisory_lock(%s)", (postgresql_schema._SCHEMA,))
+        with ThreadPoolExecutor() as others:
+            starts = [others.submit(postgresql_schema.prepare, postgres_url) for _ in range(4)]
+            while waiting(session) < 4:
+                time.sleep(0.01)
+            session.execute("SELECT pg_advisory_unlock_all()")
+            assert [start.result().pooled for start in starts] == [False] * 4
+
+
+def test_an_upgrade_takes_longer_than_a_statement_may_by_default(postgres_url: str) -> None:
+    as_left_by(postgres_url, RELEASED[0])
+    patience = {"statement_timeout": "200ms", "lock_timeout": "200ms"}
+    with by_default(postgres_url, **patience) as session, ThreadPoolExecutor() as others:
+        with session.transaction():
+            session.execute("LOCK TABLE events IN ROW EXCLUSIVE MODE")  # as somebody who writes
+            start = others.submit(postgresql_schema.prepare, postgres_url)
+            while not (waiting(session) or start.done()):
+                time.sleep(0.01)
+            time.sleep(0.6)
+        start.result()
+    assert query(postgres_url, "SELECT version_num FROM alembic_version") == [(HEAD,)]
+
+
+@pytest.fixture
+def role(postgres_url: str) -> Iterator[str]:
+    """A role that may look around, and nothing else."""
+    name = f"tocsin_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as session:
+        session.execute(f"CREATE ROLE {name}")
+        session.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        yield name
+        session.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
+
+
+def test_a_role_that_may_only_read_is_told_what_it_lacks(postgres_url: str, role: str) -> None:
+    postgresql_schema.prepare(postgres_url)
+    as_it = f"{postgres_url}?options=-crole%3D{role}"
+
+    def grant(what: str) -> None:
+        with psycopg.connect(postgres_url, autocommit=True) as session:
+            session.execute(f"GRANT {what} TO {role}")
+
+    grant("SELECT ON ALL TABLES IN SCHEMA public")
+    others = len(metadata.tables)
+    lacks = f"^the database's role {role} lacks INSERT, UPDATE, DELETE, USAGE on alerts and {others} more; grant it"
+    with pytest.raises(TocsinError, match=lacks):
+        postgresql_schema.prepare(as_it)
+    grant("INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public")
+    with pytest.raises(TocsinError, match=r"lacks USAGE on public\.incidents_number_seq; grant it"):
+        postgresql_schema.prepare(as_it)
+    grant("USAGE ON ALL SEQUENCES IN SCHEMA public")
+    postgresql_schema.prepare(as_it)
+
+
+@pytest.mark.parametrize(
+    ("path", "where"), [("", "the schema public"), ("%20-csearch_path%3Dnowhere", "any schema of its search_path")]
+)
+def test_a_role_that_may_not_create_is_told_so(postgres_url: str, role: str, path: str, where: str) -> None:
+    with pytest.raises(TocsinError, match=f"^the database's role {role} may not create tables in {where}; grant it"):
+        postgresql_schema.prepare(f"{postgres_url}?options=-crole%3D{role}{path}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -11,8 +12,8 @@ import sqlalchemy as sa
 
 from gateway.errors import StoreUnavailable, TocsinError
 from gateway.store.driver import Prepared
+from gateway.store.engines import engine_of, unavailable
 from gateway.store.engines import sqlite as engine
-from gateway.store.engines import unavailable
 from gateway.store.engines.sqlite import Lock, database_path, prepare
 from gateway.store.schema import HEAD
 
@@ -28,6 +29,23 @@ def test_a_url_names_a_file(url: str, path: str) -> None:
 def test_another_url_is_refused_with_what_to_write(url: str) -> None:
     with pytest.raises(TocsinError, match=r"sqlite:///tocsin\.db"):
         database_path(url)
+
+
+@pytest.mark.parametrize("more", ["?mode=ro", "?timeout=30", "#now", "?"])
+def test_what_follows_the_name_makes_no_other_database(tmp_path: Path, more: str) -> None:
+    with pytest.raises(TocsinError, match=r"^a sqlite:/// URL names a file and nothing more; leave out what begins"):
+        engine_of(f"sqlite:///{tmp_path}/tocsin.db{more}")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", "/", "/folder", "/folder/", "/pipe", "/new/"])
+def test_what_is_no_file_is_said_so_and_nothing_is_touched(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(TocsinError, match=r"is no file; name one, like sqlite:////data/tocsin\.db$"):
+        engine_of(f"sqlite:///{tmp_path if name else '/'}{name}")
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 class TestLock:

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from gateway.errors import StoreUnavailable
 from gateway.model import Millis
 from gateway.store.driver import Connection
+from gateway.store.server_url import names_server, server_url
 from gateway.values import frozen
 
 LONGEST_FAULT: Final = 400
@@ -65,10 +66,11 @@ class Engine(Protocol):
 
 def engine_of(url: str) -> Engine:
     """The engine that a URL names. Raises TocsinError for one that names none."""
-    if url.startswith(("postgresql:", "postgres:")):
+    if names_server(url):
+        server = server_url(url)
         from gateway.store.engines.postgresql import PostgreSQL  # its driver costs 60 ms
 
-        return PostgreSQL(url)
+        return PostgreSQL(server.url)
     from gateway.store.engines.sqlite import SQLite, database_path
 
     return SQLite(database_path(url))

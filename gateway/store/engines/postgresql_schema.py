@@ -19,6 +19,15 @@ _WAITS: Final = 5
 _SCHEMA: Final = 7_220_170_952
 """The name of the advisory lock under which the schema is made or upgraded: held by the transaction, so that it goes
 with it, and a pooler cannot lose it."""
+_OWN_WAY: Final = (
+    # Whatever the role or the database has for a default: who waited here must see what was made meanwhile, and an
+    # upgrade of many rows, or the wait for another's, takes its time.
+    "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    "SET LOCAL statement_timeout = 0",
+    "SET LOCAL lock_timeout = 0",
+    "SET LOCAL idle_in_transaction_session_timeout = 0",
+)
+_NEEDED: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
 _KEEPS: Final[tuple[LiteralString, ...]] = ("on", "local", "remote_write", "remote_apply")
 
 
@@ -86,11 +95,15 @@ def _upgrade(url: str) -> None:
     )
     try:
         with engine.begin() as connection:
+            for setting in _OWN_WAY:
+                connection.exec_driver_sql(setting)
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:name)"), {"name": _SCHEMA})
             current = _revision(connection)
             if current == HEAD:
+                _refuse_lacking(connection)
                 return
             if current is None:
+                _refuse_not_creating(connection)
                 metadata.create_all(connection, checkfirst=False)
                 connection.exec_driver_sql(VERSION_TABLE)
                 connection.execute(sa.text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
@@ -98,6 +111,8 @@ def _upgrade(url: str) -> None:
                 return
             from gateway.store.migrate import step  # Alembic costs 150 ms: only where there is something to do
 
+            # Behind a statement that waits for a table, everybody else's wait too.
+            connection.exec_driver_sql("SET LOCAL lock_timeout = '30s'")
             step(connection, current, "the database")
             log.info("schema upgraded", before=current, revision=HEAD)
     finally:
@@ -114,3 +129,38 @@ def _revision(connection: sa.Connection) -> str | None:
     if ours:
         raise TocsinError("the database holds tables of something else with our names; name another database or schema")
     return None
+
+
+def _refuse_lacking(connection: sa.Connection) -> None:
+    """Raises TocsinError where our role may not do with the tables what a gateway does."""
+    asked = """
+        SELECT name, privilege FROM unnest(CAST(:names AS text[])) AS name, unnest(CAST(:needed AS text[])) AS privilege
+        WHERE NOT has_table_privilege(name, privilege)
+        UNION ALL
+        SELECT sequence, 'USAGE' FROM pg_get_serial_sequence('incidents', 'number') AS sequence
+        WHERE NOT has_sequence_privilege(sequence, 'USAGE')"""
+    found = connection.execute(sa.text(asked), {"names": list(metadata.tables), "needed": list(_NEEDED)}).all()
+    if found:
+        lacking = ", ".join(dict.fromkeys(privilege for _, privilege in found))
+        names = sorted({name for name, _ in found})
+        on = f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0]
+        raise TocsinError(
+            f"the database's role {_role(connection)} lacks {lacking} on {on}; grant it that on all tables and "
+            "sequences, or name the role that made them"
+        )
+
+
+def _refuse_not_creating(connection: sa.Connection) -> None:
+    """Raises TocsinError where our role may not make the tables that are not there yet."""
+    asked = "SELECT current_schema(), has_schema_privilege(current_schema(), 'CREATE')"
+    schema, may = connection.execute(sa.text(asked)).one()
+    if not may:
+        where = f"the schema {schema}" if schema else "any schema of its search_path"
+        raise TocsinError(
+            f"the database's role {_role(connection)} may not create tables in {where}; grant it CREATE there, or "
+            "start once as a role that may"
+        )
+
+
+def _role(connection: sa.Connection) -> str:
+    return str(connection.execute(sa.text("SELECT current_user")).scalar_one())

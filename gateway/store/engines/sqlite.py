@@ -40,13 +40,25 @@ _READING = ("query_only = ON", "cache_size = -4000")
 
 
 def database_path(url: str) -> Path:
-    """The file a `sqlite:///…` URL names. Raises TocsinError for anything else."""
+    """The file a `sqlite:///…` URL names, there already or not. Raises TocsinError for anything else."""
     prefix = "sqlite:///"
     if not url.startswith(prefix) or len(url) == len(prefix) or ":memory:" in url:
         raise TocsinError(
             "the database must be named like sqlite:///tocsin.db, sqlite:////data/tocsin.db or postgresql://user@host/name"
         )
-    return Path(url.removeprefix(prefix))
+    if "?" in url or "#" in url:  # taken for a part of the name, it would be a new and empty database
+        raise TocsinError("a sqlite:/// URL names a file and nothing more; leave out what begins with ? or #")
+    path = Path(url.removeprefix(prefix))
+    if url.endswith("/") or _is_something_else(path):
+        raise TocsinError(f"{path}: is no file; name one, like sqlite:////data/tocsin.db")
+    return path
+
+
+def _is_something_else(path: Path) -> bool:
+    """Than a file: a folder, a pipe, a device."""
+    with suppress(OSError):  # the lock will say why
+        return path.exists() and not path.is_file()
+    return False
 
 
 def real(path: Path) -> Path:
@@ -98,7 +110,7 @@ def prepare(path: Path) -> None:
         from gateway.store.migrate import upgrade  # Alembic costs 150 ms: only where there is something to do
 
         upgrade(path, current)
-    except (sqlite3.Error, sa.exc.DBAPIError) as error:
+    except (sqlite3.Error, sa.exc.DBAPIError, OSError) as error:
         cause = getattr(error, "orig", None) or error
         raise TocsinError(f"{path}: cannot be used as a database: {cause}") from None
 

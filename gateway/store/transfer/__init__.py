@@ -12,18 +12,20 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
 
 from gateway.errors import TocsinError
-from gateway.store.backup import copy_file, without_password
+from gateway.store.backup import copy_file
 from gateway.store.engines.sqlite import Lock, real
 from gateway.store.moving_note import Mover
 from gateway.store.schema import metadata
+from gateway.store.server_url import server_url
 from gateway.store.transfer import source
+from gateway.store.transfer.bound import Over, bounded
 from gateway.store.transfer.target import Target, opened
 from gateway.values import frozen
 
@@ -33,6 +35,8 @@ STAND_SECONDS: Final = 20.0
 """A gateway looks twice a second, and what it is sending may take six seconds to end."""
 _LOOK_SECONDS: Final = 0.02
 _TOLD_EVERY: Final = 50_000
+_STEPS: Final = 100_000
+"""SQLite's, between two looks at whether the time is up: milliseconds."""
 
 Tell = Callable[[str], None]
 
@@ -56,25 +60,26 @@ def transfer(path: Path, url: str, tell: Tell, folder: Path | None = None) -> Tr
     """Move the database at `path` to the PostgreSQL at `url`. The snapshot is made in `folder`, or beside the file.
 
     Raises TocsinError in one sentence; then the file is as it was, and so is the gateway on it."""
+    server = server_url(url)
     source.refuse_other(path)
     path = real(path)
     snapshot = (folder or path.parent) / f"{path.name}.moving-copy"
     try:
-        with Mover(path, uuid.uuid4().hex) as mover, opened(url) as target, _copy(path, snapshot, tell):
+        with Mover(path, uuid.uuid4().hex) as mover, opened(server.url) as target, _copy(path, snapshot, tell):
             began = time.monotonic()
             rows = _load(snapshot, target, tell)
             loaded = time.monotonic()
             with _still(path, mover, tell) as since:
-                after = _catch_up(path, snapshot, target, rows)
-                _compare(path, target)
+                with bounded(since, target.cancel, tell) as over:
+                    after = _catch_up(path, snapshot, target, rows, over)
+                    _compare(path, target, over)
                 target.commit()
                 # From here on the other database is whole, and it is the one.
-                to = without_password(url)
-                mover.done(to)
+                _write_down(mover, server.shown)
                 stood = None if since is None else time.monotonic() - since
     except (sqlite3.Error, OSError) as error:
         raise TocsinError(f"{path}: cannot be moved: {error}; it is as it was") from None
-    return Transfer(to, rows, after, loaded - began, stood)
+    return Transfer(server.shown, rows, after, loaded - began, stood)
 
 
 @contextmanager
@@ -86,7 +91,8 @@ def _copy(path: Path, snapshot: Path, tell: Tell) -> Iterator[None]:
     try:
         yield
     finally:
-        snapshot.unlink(missing_ok=True)
+        with suppress(OSError):  # all may be done by now; the next try takes it away
+            snapshot.unlink(missing_ok=True)
 
 
 def _load(snapshot: Path, target: Target, tell: Tell) -> dict[str, int]:
@@ -138,10 +144,21 @@ def _taken(lock: Lock) -> bool:
     return True
 
 
-def _catch_up(path: Path, snapshot: Path, target: Target, rows: dict[str, int]) -> int:
+def _write_down(mover: Mover, to: str) -> None:
+    try:
+        mover.done(to)
+    except OSError as error:
+        raise TocsinError(
+            f"all is in {to}, but that cannot be written down beside the file ({error}): the gateway goes on on the "
+            "file; make that database empty before you copy once more"
+        ) from None
+
+
+def _catch_up(path: Path, snapshot: Path, target: Target, rows: dict[str, int], over: Over) -> int:
     """What came, changed and went since the snapshot; how many rows that was."""
     after = 0
     with source.beside(path, snapshot) as connection:
+        connection.set_progress_handler(over, _STEPS)
         for table in TABLES:
             # All that has changed goes first: two rows may have exchanged what only one of them may have.
             removed = target.remove(table, source.gone(connection, table))
@@ -152,9 +169,10 @@ def _catch_up(path: Path, snapshot: Path, target: Target, rows: dict[str, int]) 
     return after
 
 
-def _compare(path: Path, target: Target) -> None:
+def _compare(path: Path, target: Target, over: Over) -> None:
     """Raises TocsinError where the two do not hold the same."""
     connection = source.connect(path)
+    connection.set_progress_handler(over, _STEPS)
     try:
         for table in TABLES:
             here, there = source.total(connection, table), target.total(table)

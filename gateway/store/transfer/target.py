@@ -4,7 +4,7 @@ it before its end leaves it empty."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, LiteralString
 
 import psycopg
@@ -17,6 +17,14 @@ from gateway.store.schema import metadata
 from gateway.store.transfer.source import HASH_BYTES, Row, Sum, keys_of
 
 CONNECT_SECONDS: Final = 5
+CANCEL_SECONDS: Final = 5
+_NO_HISTORY: Final = ("beats", "keys", "lanes", "replicas")
+"""Of a gateway that was started here and has taken nothing: that it could write, how it would sign links, what its
+channels have sent within the last minute, and who it was."""
+HERE_SECONDS: Final = 15
+"""A gateway that has said nothing for so long is not there; see `gauging`."""
+_SHUT_DOWN: Final = "57"
+"""Of SQLSTATE: the server, or somebody at it, has ended the session."""
 _LIVELY: Final = {
     # A line that swallows everything is given up within seconds: a gateway stands still meanwhile.
     "keepalives_idle": 5,
@@ -78,7 +86,20 @@ class Target:
             self._connection.execute("SELECT setval(pg_get_serial_sequence('incidents', 'number'), %s)", (after,))
 
     def commit(self) -> None:
-        self._connection.commit()
+        try:
+            self._connection.commit()
+        except psycopg.OperationalError as error:
+            if not (error.sqlstate or _SHUT_DOWN).startswith(_SHUT_DOWN):
+                raise  # the server's own word that it was not
+            raise TocsinError(
+                f"the line broke at the commit ({sentence(error)}): all is in the database to copy to, or nothing; the "
+                "gateway goes on on the file; make that database empty before you copy once more"
+            ) from None
+
+    def cancel(self) -> None:
+        """End what is under way, from another thread. Where that cannot be said, nothing happens."""
+        with suppress(psycopg.Error):
+            self._connection.cancel_safe(timeout=CANCEL_SECONDS)
 
     def look_over(self) -> None:
         """Let the server learn what is in the tables, before a gateway asks it."""
@@ -89,16 +110,29 @@ class Target:
 @contextmanager
 def opened(url: str) -> Iterator[Target]:
     """The database, with the newest schema and without a row, for us alone until `commit`; without that it stays
-    without a row. Raises TocsinError in one sentence."""
+    as it was. Raises TocsinError in one sentence."""
+    _look_first(url)
     found = prepare(url)
     try:
         with psycopg.connect(url, connect_timeout=CONNECT_SECONDS, prepare_threshold=None, **_LIVELY) as connection:  # type: ignore[arg-type]
             connection.execute(_LIMITS.format(commit=found.commit))
             _lock(connection)
+            _refuse_history(connection)
+            for name in _NO_HISTORY:
+                connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(name)))
             yield Target(connection)
             connection.rollback()
     except psycopg.Error as error:
         raise TocsinError(f"the database to copy to failed: {sentence(error)}; nothing was copied") from None
+
+
+def _look_first(url: str) -> None:
+    """Before an older schema is upgraded: what is refused is left as it is. Raises as `_refuse_history`."""
+    try:
+        with psycopg.connect(url, connect_timeout=CONNECT_SECONDS, prepare_threshold=None) as connection:
+            _refuse_history(connection)
+    except psycopg.Error as error:
+        raise TocsinError(f"the database to copy to cannot be looked at: {sentence(error)}") from None
 
 
 def _lock(connection: psycopg.Connection[Any]) -> None:
@@ -107,11 +141,27 @@ def _lock(connection: psycopg.Connection[Any]) -> None:
         connection.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(names))
     except psycopg.errors.LockNotAvailable:
         raise TocsinError("the database to copy to is in use; name an empty one") from None
+
+
+def _refuse_history(connection: psycopg.Connection[Any]) -> None:
+    """Raises TocsinError where anything stands in the tables that are there, or a gateway runs on them."""
     for table in metadata.sorted_tables:
-        if connection.execute(sql.SQL("SELECT 1 FROM {} LIMIT 1").format(sql.Identifier(table.name))).fetchone():
+        if table.name not in _NO_HISTORY and _one(connection, table.name, sql.SQL("true")):
             raise TocsinError(
                 f"the database to copy to is not empty (there are {table.name} in it already); name an empty one"
             )
+    seen = sql.SQL("seen_at > (extract(epoch FROM clock_timestamp()) - {}) * 1000").format(HERE_SECONDS)
+    if _one(connection, "replicas", seen):
+        raise TocsinError(
+            f"a gateway runs on the database to copy to, or did within the last {HERE_SECONDS} s; stop it first"
+        )
+
+
+def _one(connection: psycopg.Connection[Any], name: str, condition: sql.Composable) -> bool:
+    """Whether there is such a row; there is none in a table that is not there."""
+    there = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (name,)).fetchone()
+    asked = sql.SQL("SELECT 1 FROM {} WHERE {} LIMIT 1").format(sql.Identifier(name), condition)
+    return there == (True,) and connection.execute(asked).fetchone() is not None
 
 
 def _type(column: sa.Column[Any]) -> str:
