@@ -489,6 +489,9 @@ class Shared(Protocol):
     async def seen(self, replica: Replica) -> None:
         """It lives."""
 
+    async def differ(self, configuration: str, now: Millis) -> bool:
+        """Whether a gateway lives whose file is another one than that with this hash: it may know what we do not."""
+
     async def leave(self, id_: str) -> None:
         """It has stopped in good order."""
 

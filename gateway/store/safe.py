@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, TypeVar
 
 from gateway.contracts import Accepted
@@ -37,9 +38,9 @@ _BEAT = Prepared(_NEW_BEAT.on_conflict_do_update(index_elements=[beats.c.name], 
 
 
 class Ledger:
-    """One transaction's view of the tables. See `contracts.Ledger`."""
+    """One transaction's view of the tables. See `contracts.Ledger`. `alone`: no other gateway uses the database."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, alone: bool) -> None:
         self._connection = connection
         self.inbox = Inbox(connection)
         self.incidents = Incidents(connection)
@@ -48,7 +49,7 @@ class Ledger:
         self.timers = Timers(connection)
         self.quiet = Quiet(connection)
         self.digests = Digests(connection)
-        self.shared = Shared(connection)
+        self.shared = Shared(connection, alone=alone)
 
     async def beat(self) -> None:
         """Write one row, to know that writing works."""
@@ -63,7 +64,8 @@ class Safe:
         self.tick = SHARED_TICK if self.engine.shared else ALONE_TICK
         self._readers: list[Connection] = []
         self._reading = asyncio.Semaphore(READERS)
-        self.writer = Writer(self.engine, inbox.accept, Ledger)
+        self._ledger = partial(Ledger, alone=not self.engine.shared)
+        self.writer = Writer(self.engine, inbox.accept, self._ledger)
         self.halted = ""
 
     @property
@@ -112,7 +114,7 @@ class Safe:
             async with self._reading:
                 reader = self._readers.pop() if self._readers else await self.engine.reading()
                 try:
-                    found = await work(Ledger(reader))
+                    found = await work(self._ledger(reader))
                     await reader.settle()  # whoever would write is refused here
                     return found
                 finally:
