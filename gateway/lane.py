@@ -117,7 +117,9 @@ class Lane:
         if self._turning is not None and self._turning[0].done():
             self._give_back(await self._cut_short())
         try:
-            await self._hand_in()
+            if self._said or self._back:
+                await self._hand_in()
+                self._pipeline.woken(frozenset({self.outlet.name}))  # whoever speaks there now may have more to say
             await self._hold()
         except StoreUnavailable as error:
             log.warning("lane postponed", channel=self.outlet.name, reason=str(error))
