@@ -529,8 +529,9 @@ class Outbox(Protocol):
     async def wake(self, channel: str) -> int:
         """Make due at once what waits in backoff."""
 
-    async def abandon(self, channels: Collection[str], reason: str) -> int:
-        """Fail what waits for any channel but these: theirs were taken out of the configuration."""
+    async def abandon(self, channels: Collection[str], reason: str, now: Millis) -> int:
+        """Fail what waits for any channel but these, and is not being said: theirs were taken out of the
+        configuration."""
 
     async def get(self, id_: str) -> Delivery | None: ...
 

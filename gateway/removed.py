@@ -34,9 +34,9 @@ async def abandon(ledger: Ledger, known: Collection[str], configuration: str, no
     file: while a gateway lives that has another one, it may know them, and they stand."""
     if await ledger.shared.differ(configuration, now):
         return
-    orphans = await ledger.outbox.orphans(known)
+    orphans = await ledger.outbox.orphans(known, now)
     if orphans:
-        await ledger.outbox.abandon(known, REASON)
+        await ledger.outbox.abandon(known, REASON, now)
     for name, count in orphans.items():
         log.warning("deliveries abandoned", channel=name, count=count, reason=REASON)
         if count:

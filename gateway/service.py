@@ -284,7 +284,7 @@ class Service:
         now = self.pipeline.now()
         differ = await ledger.shared.differ(self.house.configuration.hash, now)
         known = None if differ else self._known()
-        return await ledger.outbox.strays(known, now + LONGEST + CLOCK_SLACK, now + LEASE + CLOCK_SLACK)
+        return await ledger.outbox.strays(known, now, now + LONGEST + CLOCK_SLACK, now + LEASE + CLOCK_SLACK)
 
     async def _sweep(self, ledger: Ledger) -> None:
         now = self.pipeline.now()

@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from gateway import lane, lanes
+from gateway import lane, lanes, service
 from tests.fakes.receiver import Receiver
 from tests.house import Running, running, until
 
@@ -173,6 +173,26 @@ async def test_what_came_meanwhile_is_said_as_soon_as_the_one_before_has_ended(t
         vendor.go.set()
         await until(lambda: _is(vendor.asked == 2), 3)
         await house.told()
+
+
+async def test_what_is_being_sent_over_a_channel_that_a_reload_removes_is_not_said_to_have_waited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "TIDY_SECONDS", 0.1)
+    vendor = Slow()
+    async with vendor.listening() as url, running(tmp_path, text(url)) as house:
+        await house.alert("slow")
+        await vendor.reached.wait()
+        await reload(house, text(url).replace("team", "spare"))
+        await asyncio.sleep(0.5)
+        vendor.go.set()
+
+        async def said() -> bool:
+            return [one["state"] for one in await team(house)] == ["said"]
+
+        await until(said)
+        assert (await house.get("incidents", source="gateway"))["items"] == []
+    assert vendor.asked == 1
 
 
 async def test_a_stop_in_the_midst_of_such_an_ending_is_as_short_as_any(tmp_path: Path) -> None:
