@@ -503,6 +503,9 @@ class Shared(Protocol):
     async def seen(self, replica: Replica) -> None:
         """It lives."""
 
+    async def differ(self, configuration: str, now: Millis) -> bool:
+        """Whether a gateway lives whose file is another one than that with this hash: it may know what we do not."""
+
     async def leave(self, id_: str) -> None:
         """It has stopped in good order."""
 
@@ -546,8 +549,9 @@ class Outbox(Protocol):
     async def wake(self, channel: str) -> int:
         """Make due at once what waits in backoff."""
 
-    async def abandon(self, channels: Collection[str], reason: str) -> int:
-        """Fail what waits for any channel but these: theirs were taken out of the configuration."""
+    async def abandon(self, channels: Collection[str], reason: str, now: Millis) -> int:
+        """Fail what waits for any channel but these, and is not being said: theirs were taken out of the
+        configuration."""
 
     async def get(self, id_: str) -> Delivery | None: ...
 

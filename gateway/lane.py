@@ -11,7 +11,7 @@ from typing import Any
 from gateway.clearing import clear, settle_alone
 from gateway.errors import StoreUnavailable
 from gateway.model import Millis, Sent
-from gateway.pipeline import Condition, Pipeline, Turn
+from gateway.pipeline import LEASE, Condition, Pipeline, Turn
 from gateway.rules import retry
 from gateway.rules.pace import Pacer
 from gateway.settling import Claim, Outlet, Said
@@ -46,6 +46,16 @@ class Lane:
         self._sending: dict[asyncio.Task[Said], Claim] = {}
         self._said: list[Said] = []
         self._turning: tuple[asyncio.Future[Turn], list[Said]] | None = None
+        self._back: list[tuple[str, int]] = []
+        self._heir: Lane | None = None
+
+    def inherit(self, before: Lane) -> None:
+        """It speaks to whom the lane before spoke to: its pace, its rest and what the vendor asked for are ours, and
+        so is what its last sends teach."""
+        before._heir = self
+        self._pacer.recall(before._pacer.starts())
+        self._health, self._failing_since = before._health, before._failing_since
+        self._recovered = before._recovered
 
     def wake(self) -> None:
         self._wake.set()
@@ -75,18 +85,17 @@ class Lane:
         away is asked again until the time is over: what was said and is not written down is said again. Whether all of
         it is."""
         over = time.monotonic() + seconds
-        under_way: set[asyncio.Future[Any]] = {*self._sending, *(() if self._turning is None else self._turning[:1])}
+        under_way = self._under_way()
         if under_way:
             await asyncio.wait(under_way, timeout=seconds)
-        unfinished = [claim.delivery for task, claim in self._sending.items() if not task.done()]
-        unfinished += [claim.delivery for claim in await self._cut_short()]
+        self._give_back([claim for task, claim in self._sending.items() if not task.done()])
+        self._give_back(await self._cut_short())
         for task in self._sending:
             task.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)
-        back = [(delivery.id, delivery.token) for delivery in unfinished]
         while True:
             try:
-                await self._hand_in(back)
+                await self._hand_in()
             except StoreUnavailable as error:
                 if time.monotonic() + HAND_IN_SECONDS > over:
                     log.warning("lane left unsettled", channel=self.outlet.name, reason=str(error))
@@ -95,14 +104,56 @@ class Lane:
             else:
                 return True
 
-    async def _hand_in(self, back: Sequence[tuple[str, int]]) -> None:
-        """Write down what was said, and give these claims back. Raises StoreUnavailable; what was said is kept then."""
+    async def finish(self, hurry: asyncio.Event) -> None:
+        """Take nothing new. What is being sent ends in its own time, is held for as long, and is written down as it
+        ends. Until `hurry` is set: `drain` does the rest."""
+        hurried = asyncio.ensure_future(hurry.wait())
+        try:
+            while not hurry.is_set():
+                wait = await self._finish_some()
+                if not (self._said or self._back or self._under_way()):
+                    return
+                await asyncio.wait({hurried, *self._under_way()}, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hurried.cancel()
+
+    async def _finish_some(self) -> float:
+        """Write down what has ended, hold what has not. How many seconds until it is time to do so again."""
+        if self._turning is not None and self._turning[0].done():
+            self._give_back(await self._cut_short())
+        try:
+            if self._said or self._back:
+                await self._hand_in()
+                self._pipeline.woken(frozenset({self.outlet.name}))  # whoever speaks there now may have more to say
+            await self._hold()
+        except StoreUnavailable as error:
+            log.warning("lane postponed", channel=self.outlet.name, reason=str(error))
+            return HAND_IN_SECONDS
+        return 0.0 if self._said else RENEW_SECONDS
+
+    def _under_way(self) -> set[asyncio.Future[Any]]:
+        return {*self._sending, *(() if self._turning is None else self._turning[:1])}
+
+    def _give_back(self, claims: Sequence[Claim]) -> None:
+        self._back += [(claim.delivery.id, claim.delivery.token) for claim in claims]
+
+    async def _hold(self) -> None:
+        """Hold what is being sent for longer, where it is time to. Raises StoreUnavailable."""
+        held = [(claim.delivery.id, claim.delivery.token) for claim in self._held()]
+        if held:
+            until = self._pipeline.now() + LEASE
+            await self._pipeline.store.write(lambda ledger: ledger.outbox.renew(held, until))
+
+    async def _hand_in(self) -> None:
+        """Write down what was said, and give back what nobody says. Raises StoreUnavailable; then both are kept."""
         if self._said:
-            said = self._said
+            said = list(self._said)
             await self._pipeline.turn(self.outlet, said, 0)
             self._said = self._said[len(said) :]
-        if back:
+        if self._back:
+            back = self._back
             await self._pipeline.store.write(lambda ledger: ledger.outbox.release(back))
+            self._back = self._back[len(back) :]
 
     async def _once(self) -> float:
         """One turn: settle, claim, start sending. How many seconds to wait if nothing wakes us."""
@@ -233,6 +284,14 @@ class Lane:
         if said.claim is not claim:
             said = replace(said, claim=claim)  # it was claimed anew meanwhile
         self._said.append(said)
+        self.learn(said)
+        self._wake.set()
+
+    def learn(self, said: Said) -> None:
+        """What it teaches of the vendor, who speaks to him next is to know."""
+        if self._heir is not None:
+            self._heir.learn(said)
+            return
         now = said.ended_at
         before, self._health = self._health, retry.after(self._health, said.receipt, now, self._pipeline.dice())
         self._recovered = self._recovered or retry.recovered(before, self._health)
@@ -240,7 +299,6 @@ class Lane:
             self._failing_since = None
         elif self._failing_since is None:
             self._failing_since = now
-        self._wake.set()
 
     def _struggling(self, said: Sequence[Said], now: Millis) -> str:
         """Why nothing has got through for a quarter of an hour; '' where something has."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from gateway.config import ChannelEntry, Configuration
-from gateway.contracts import Announcer, Channel, Listener
+from gateway.contracts import Announcer, Channel, ChannelSettings, Listener
 from gateway.explaining import surroundings_of, voice_of
 from gateway.lane import Lane, wake_lanes
 from gateway.model import Json, Receipt, Ref, Sent
@@ -23,6 +23,7 @@ from gateway.workers import Crew
 log = logger()
 
 DRAIN_SECONDS = 5.5
+"""What is being sent at a stop of the process has so long. At a reload it has as long as it takes."""
 CLOSE_SECONDS = 1.0
 
 
@@ -36,16 +37,17 @@ class Lanes:
         self._entries: dict[str, tuple[ChannelEntry, str]] = {}
         self._channels: dict[str, Channel] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self._hurry = asyncio.Event()
 
     async def apply(self, configuration: Configuration) -> None:
         """Those of this configuration, and no others; what has not changed speaks on."""
         wanted = {name: (entry, configuration.public_url) for name, entry in configuration.channels.items()}
-        for name in [name for name, built in self._entries.items() if built != wanted.get(name)]:
-            await self._close(name)
+        changed = {name: built[0] for name, built in self._entries.items() if built != wanted.get(name)}
+        before = {name: (entry, await self._close(name)) for name, entry in changed.items()}
         for name, built in wanted.items():
             if name not in self._entries:
                 self._entries[name] = built
-                self._open(*built)
+                self._open(*built, before.get(name))
 
     def rules(self, configuration: Configuration) -> Rules:
         """What deciding needs to know, of the file and of the channels."""
@@ -89,6 +91,7 @@ class Lanes:
 
     async def drain(self) -> bool:
         """After `rest`: let what is being sent end, and write it down. Whether all of it is."""
+        self._hurry.set()
         drained = await asyncio.gather(*(lane.drain(DRAIN_SECONDS) for lane in self._lanes.values()))
         if self._ending:  # channels that a reload has just closed
             await asyncio.wait(self._ending, timeout=DRAIN_SECONDS + CLOSE_SECONDS)
@@ -96,15 +99,17 @@ class Lanes:
 
     def go_on(self) -> None:
         """After `rest`, as before it."""
+        self._hurry = asyncio.Event()
         for name, lane in self._lanes.items():
             self._serve(name, lane)
 
     async def end(self) -> None:
         """After `rest`: what is under way ends or is given back."""
+        self._hurry.set()
         lanes = (end(lane, self._channels[name]) for name, lane in self._lanes.items())
         await asyncio.gather(*lanes, *self._ending, return_exceptions=True)
 
-    def _open(self, entry: ChannelEntry, public_url: str) -> None:
+    def _open(self, entry: ChannelEntry, public_url: str, before: tuple[ChannelEntry, Lane] | None) -> None:
         settings = entry.settings
         surroundings = surroundings_of(entry, public_url, self._pipeline.now)
         channel = self._channels[entry.name] = entry.kind.connect(settings, surroundings)
@@ -121,6 +126,8 @@ class Lanes:
             paces=channel.paces if settings.pace is None else settings.pace,
         )
         lane = self._lanes[entry.name] = Lane(self._pipeline, outlet)
+        if before is not None and _speaks_to_the_same(before[0], entry):
+            lane.inherit(before[1])
         self._serve(entry.name, lane)
         if outlet.listens and isinstance(channel, Announcer):
             self._announce(entry.name, channel.announce())
@@ -141,16 +148,33 @@ class Lanes:
 
         self._later(announce(), f"announce {name}")
 
-    async def _close(self, name: str) -> None:
+    async def _close(self, name: str) -> Lane:
         """Take nothing new. What is being sent ends in its own time: a channel that hangs delays no reload."""
         await self._crew.stop(f"lane {name}")
         del self._entries[name]
-        self._later(end(self._lanes.pop(name), self._channels.pop(name)), f"end of {name}")
+        lane = self._lanes.pop(name)
+        self._later(_finish(lane, self._channels.pop(name), self._hurry), f"end of {name}")
+        return lane
 
     def _later(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+
+
+def _speaks_to_the_same(before: ChannelEntry, after: ChannelEntry) -> bool:
+    """Whether all is as before that is a kind's own: where it leads, and as whom. Else what the vendor asked of us
+    there is nobody's wish here."""
+    both = [
+        (entry.kind.name, entry.settings.model_dump(exclude=set(ChannelSettings.model_fields)))
+        for entry in (before, after)
+    ]
+    return both[0] == both[1]
+
+
+async def _finish(lane: Lane, channel: Channel, hurry: asyncio.Event) -> None:
+    await lane.finish(hurry)
+    await end(lane, channel)
 
 
 async def end(lane: Lane, channel: Channel) -> None:

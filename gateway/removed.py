@@ -29,11 +29,14 @@ async def take_back(ledger: Ledger, known: Collection[str], now: Millis) -> froz
     return frozenset(back)
 
 
-async def abandon(ledger: Ledger, known: Collection[str], now: Millis) -> None:
-    """Give up what waits for channels that nobody configures any more, and say so."""
-    orphans = await ledger.outbox.orphans(known)
+async def abandon(ledger: Ledger, known: Collection[str], configuration: str, now: Millis) -> None:
+    """Give up what waits for channels that nobody configures any more, and say so. `configuration` is the hash of our
+    file: while a gateway lives that has another one, it may know them, and they stand."""
+    if await ledger.shared.differ(configuration, now):
+        return
+    orphans = await ledger.outbox.orphans(known, now)
     if orphans:
-        await ledger.outbox.abandon(known, REASON)
+        await ledger.outbox.abandon(known, REASON, now)
     for name, count in orphans.items():
         log.warning("deliveries abandoned", channel=name, count=count, reason=REASON)
         if count:

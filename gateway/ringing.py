@@ -9,14 +9,14 @@ from typing import assert_never
 from gateway.carrying import Moving
 from gateway.contracts import Ledger
 from gateway.model import GATEWAY, Because, Change, Incident, Millis, Plan, Severity, Target, Timer, What
-from gateway.rules import own
+from gateway.rules import own, silencing
 from gateway.rules.acting import moved_by_us
 from gateway.rules.deciding import Deciding
 from gateway.rules.escalation import EscalationSettings, due
 from gateway.rules.lifecycle import resolved
 from gateway.rules.people import quiet_until
 from gateway.rules.phrases import duration
-from gateway.rules.routing import DEFAULT, step
+from gateway.rules.routing import DEFAULT, RouteSettings, step
 from gateway.telemetry import CHANGED, FIRED, logger
 from gateway.values import frozen
 
@@ -24,6 +24,12 @@ log = logger()
 
 MOST_LOOKED_AT = 100
 """Members of a group that are looked at for one that may be told."""
+PUT_OFF: Millis = 1_000
+PUT_OFF_MOST: Millis = 600_000
+"""What a timer speaks of may be in no file that any gateway has."""
+SINCE = "put_off"
+SAID_AT = "said_at"
+"""When something was said, in a repeat that was armed by a gateway that does not know how often."""
 
 
 @frozen
@@ -52,7 +58,8 @@ async def act_on(ledger: Ledger, moving: Moving, taken: Sequence[Timer]) -> froz
     groups = {timer.subject for timer in taken if timer.kind == "repeat"} - incidents.keys()
     awaiting = {id_: await ledger.digests.awaiting(id_, MOST_LOOKED_AT) for id_ in sorted(groups)}
     everybody = {**incidents, **{one.id: one for many in awaiting.values() for one in many}}
-    ringing = Ringing(moving, await moving.deciding(ledger, everybody.values()), incidents)
+    differ = await ledger.shared.differ(moving.rules.routing.configuration, moving.now)
+    ringing = Ringing(moving, await moving.deciding(ledger, everybody.values()), incidents, differ=differ)
     for timer in taken:
         if timer.subject in incidents:
             ringing.ring(timer)
@@ -78,18 +85,27 @@ async def end_silence(ledger: Ledger, moving: Moving, silence: str) -> None:
 
 
 class Ringing:
-    """`incidents` as the store has them; those that this ringing has moved are in the deciding's outcome."""
+    """`incidents` as the store has them; those that this ringing has moved are in the deciding's outcome. `differ`:
+    another gateway lives whose file is another one."""
 
-    def __init__(self, moving: Moving, deciding: Deciding, incidents: Mapping[str, Incident]) -> None:
+    def __init__(
+        self, moving: Moving, deciding: Deciding, incidents: Mapping[str, Incident], *, differ: bool = False
+    ) -> None:
         self.deciding = deciding
         self._rules = moving.rules
         self._now = moving.now
         self._new_id: Callable[[], str] = moving.new_id
         self._incidents = incidents
+        self._differ = differ
 
     def ring(self, timer: Timer) -> None:
         incident = self.deciding.outcome.incidents.get(timer.subject) or self._incidents[timer.subject]
+        if incident.state != "resolved" and not self._knows(timer, incident) and self._put_off(timer):
+            return
+        timer = _without(timer, SINCE)
         match timer.kind:
+            case "repeat" if SAID_AT in timer.about:
+                self._begin_repeat(timer)
             case "tell" | "escalate" | "repeat":
                 self._call(timer, incident)
             case "unmute":
@@ -105,8 +121,14 @@ class Ringing:
 
     def ring_for_many(self, timer: Timer, awaiting: Sequence[Incident]) -> None:
         """A group is told once more, if one of those that await somebody may be told now; else looked at later."""
-        route = self._rules.routes.get(str(timer.about.get("route", "")))
+        route = self._route(timer)
+        if route is None and self._put_off(timer):
+            return
+        timer = _without(timer, SINCE)
         if route is None or not route.repeat_every:
+            return
+        if SAID_AT in timer.about:
+            self._begin_repeat(timer)
             return
         holds = {one.id: self.deciding.hold_on(one) for one in awaiting}
         free = [one.severity for one in awaiting if holds[one.id] is None]
@@ -117,6 +139,40 @@ class Ringing:
             self.deciding.arm(replace(timer, due_at=until, wall=True))
         else:
             self.deciding.gathering.remind(timer.subject, timer.name)
+
+    def _knows(self, timer: Timer, incident: Incident) -> bool:
+        """Whether the file has what this timer is about: what it has not, it would end."""
+        match timer.kind:
+            case "escalate":
+                settings = self._rules.routing.escalations.get(timer.name)
+                return settings is not None and due(settings, int(timer.about["number"])) is not None
+            case "repeat":
+                return self._route(timer) is not None
+            case "unmute":
+                kind, _, name = timer.name.partition(" ")
+                return kind != "mute" or name in dict(silencing.named(self._rules.routing.mutes))
+            case "expire":
+                return self.deciding.lasts(incident) is not None
+            case _:
+                return True
+
+    def _put_off(self, timer: Timer) -> bool:
+        """Leave it to a gateway with another file, which may know it: whichever comes first takes it the next time."""
+        since = int(timer.about.get(SINCE, self._now))
+        if not self._differ or self._now - since >= PUT_OFF_MOST:
+            return False
+        self.deciding.arm(replace(timer, due_at=self._now + PUT_OFF, about={**timer.about, SINCE: since}))
+        return True
+
+    def _route(self, timer: Timer) -> RouteSettings | None:
+        return self._rules.routes.get(str(timer.about.get("route", "")))
+
+    def _begin_repeat(self, timer: Timer) -> None:
+        """It was said by a gateway that does not have the route: here it is, and says how often."""
+        route = self._route(timer)
+        if route is not None and route.repeats_after:
+            due_at = int(timer.about[SAID_AT]) + route.repeats_after
+            self.deciding.arm(replace(_without(timer, SAID_AT), due_at=due_at))
 
     def _quiet(self, timer: Timer, severity: Severity) -> Millis:
         """Until when the person whose channel it is does not want to hear of it; 0 where they do."""
@@ -214,3 +270,9 @@ class Ringing:
 
     def _plan(self, target: Target) -> Plan:
         return Plan((target,), (Because(target.route),), self._rules.routing.configuration)
+
+
+def _without(timer: Timer, key: str) -> Timer:
+    if key not in timer.about:
+        return timer
+    return replace(timer, about={name: value for name, value in timer.about.items() if name != key})

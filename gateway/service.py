@@ -220,8 +220,11 @@ class Service:
     async def _apply(self, configuration: Configuration) -> None:
         """Make a good configuration the one in force: at once for deciding, lane by lane for telling."""
         await self._lanes.apply(configuration)
-        self.pipeline.rules = self._lanes.rules(configuration)
         self.house.configuration = configuration
+        if self.store.shared:  # the others know of this file before anything is promised by it
+            with suppress(StoreUnavailable):
+                await self.store.write(self._report)
+        self.pipeline.rules = self._lanes.rules(configuration)
         self._changed.set()
         self._respanned.set()
         self.pipeline.rings.set()
@@ -235,7 +238,7 @@ class Service:
 
         async def work(ledger: Ledger) -> frozenset[str]:
             back = await removed.take_back(ledger, known, self.pipeline.now())
-            await removed.abandon(ledger, known, self.pipeline.now())
+            await removed.abandon(ledger, known, configuration.hash, self.pipeline.now())
             return back
 
         back = await self.store.write(work)
@@ -253,9 +256,9 @@ class Service:
             self._crew.beat("tidy")
             with suppress(StoreUnavailable):
                 await self._untold.tell_rest()
+                await self.store.write(self._report)
                 if self._returning:
                     await self._keep_promises()
-                await self.store.write(self._report)
                 if await self.store.read(self._strays):
                     await self.store.write(self._sweep)
                 await self.store.read(self._measure)
@@ -274,21 +277,27 @@ class Service:
     async def _report(self, ledger: Ledger) -> None:
         """That we live, and who does not any more."""
         now = self.pipeline.now()
-        await ledger.shared.seen(self._replica(now))
+        replica = self._replica(now)
+        if not await ledger.shared.counted(replica):  # they may have given up what is for our channels
+            self._returning = True
+        await ledger.shared.seen(replica)
         await ledger.shared.forget(now - GONE_AFTER)
 
     async def _strays(self, ledger: Ledger) -> bool:
         """Whether there is anything to sweep. A reader looks: of a storm's backlog that takes longer than the one who
         writes should be held up."""
         now = self.pipeline.now()
-        return await ledger.outbox.strays(self._known(), now + LONGEST + CLOCK_SLACK, now + LEASE + CLOCK_SLACK)
+        differ = await ledger.shared.differ(self.house.configuration.hash, now)
+        known = None if differ else self._known()
+        return await ledger.outbox.strays(known, now, now + LONGEST + CLOCK_SLACK, now + LEASE + CLOCK_SLACK)
 
     async def _sweep(self, ledger: Ledger) -> None:
         now = self.pipeline.now()
         freed = await ledger.outbox.unstrand(now + LONGEST + CLOCK_SLACK, now + LEASE + CLOCK_SLACK)
         if freed:
             log.warning("deliveries unstranded", count=freed, reason="the clock was put back")
-        await removed.abandon(ledger, self._known(), now)  # a resolve goes to whoever heard: his channel may be gone
+        # A resolve goes to whoever heard: his channel may be gone.
+        await removed.abandon(ledger, self._known(), self.house.configuration.hash, now)
 
     def _replica(self, now: Millis) -> Replica:
         house = self.house

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
+from typing import Any
 
 from gateway.answering import Answering
 from gateway.carrying import Moving
@@ -23,9 +24,11 @@ from gateway.model import (
     Sent,
     Timer,
 )
+from gateway.ringing import PUT_OFF, SAID_AT
 from gateway.rules import own
 from gateway.rules.deciding import Rules
 from gateway.rules.retry import RetryPolicy, settle
+from gateway.rules.routing import DEFAULT
 from gateway.rules.wording import Voice
 from gateway.telemetry import ATTEMPTS, DELIVERED, FAILED, FENCED, LAG, logger
 from gateway.values import frozen
@@ -175,7 +178,7 @@ class Settling:
                 self.woken.update(await Answering(moving).fail_over(ledger, delivery, delivery.reason) or ())
             if not isinstance(one.receipt, Sent):
                 continue
-            again = self._repeat(one, delivery)
+            again = await self._repeat(ledger, one, delivery)
             if again and (one.rang or (delivery.is_digest and not await self._has_repeat(ledger, delivery))):
                 repeats += again
             if not one.rang:
@@ -186,14 +189,20 @@ class Settling:
                 await ledger.digests.spend(self.outlet.name, self.now, self.new_id(), extra=extra, forget=forget)
         await ledger.timers.set(repeats)
 
-    def _repeat(self, one: Said, delivery: Delivery) -> list[Timer]:
-        """Say it again after a while, if it is open and unacknowledged then."""
-        route = self.rules.routes.get(delivery.route)
-        if route is None or not route.repeat_every or one.claim.incident.state != "open":
+    async def _repeat(self, ledger: Ledger, one: Said, delivery: Delivery) -> list[Timer]:
+        """Say it again after a while, if it is open and unacknowledged then. How long a while is, another gateway may
+        know, whose file has the route."""
+        if one.claim.incident.state != "open":
             return []
-        about = {"route": delivery.route, "person": delivery.person}
-        due_at = self.now + max(route.repeat_every, route.cooldown)
-        return [Timer("repeat", delivery.incident, due_at, self.outlet.name, about=about)]
+        route, name = self.rules.routes.get(delivery.route), delivery.route
+        about: dict[str, Any] = {"route": name, "person": delivery.person}
+        after = 0
+        if route is not None:
+            after = route.repeats_after
+        elif name not in ("", DEFAULT) and await ledger.shared.differ(self.rules.routing.configuration, self.now):
+            after = PUT_OFF
+            about[SAID_AT] = self.now
+        return [Timer("repeat", delivery.incident, self.now + after, self.outlet.name, about=about)] if after else []
 
     async def _has_repeat(self, ledger: Ledger, delivery: Delivery) -> bool:
         """Whether a conversation is to be repeated already: one that was acknowledged as a whole may have grown."""

@@ -381,6 +381,34 @@ class TestDraining:
         assert house.teams["team"].asked == []
         assert len(await house.claim("team")) == 3
 
+    async def test_a_lane_that_finishes_gives_back_at_once_what_nobody_has_begun_to_say(self, house: House) -> None:
+        held = Held()
+        house.teams["team"].answers.append(held)
+        await house.alert("under way")
+        lane = Lane(house.pipeline, house.outlets["team"])
+        serving = asyncio.ensure_future(lane.serve(lambda: None))
+        await until(lambda: held.now == 1)
+        await alerts(house, 3)
+        paused = Paused(house)
+        lane.wake()
+        await paused.held.wait()
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        finishing = asyncio.ensure_future(lane.finish(asyncio.Event()))
+        paused.go.set()
+        house.pipeline.store = paused._store
+        given_back: list[str] = []
+
+        async def claimed() -> bool:
+            given_back.extend(claim.incident.title for claim in await house.claim("team"))
+            return len(given_back) == 3
+
+        await until(claimed)
+        assert (held.now, finishing.done()) == (1, False)
+        held.go.set()
+        await finishing
+        assert (await said(house, "under way"), len(house.teams["team"].asked)) == (True, 1)
+
     @pytest.mark.parametrize("committed", [True, False])
     async def test_a_lane_that_fell_in_the_midst_of_a_turn_takes_it_up_again(
         self, house: House, committed: bool

@@ -65,6 +65,11 @@ class RouteSettings(Settings):
     group_wait: Duration = 0
     flap: FlapSettings | None = None
 
+    @property
+    def repeats_after(self) -> Millis:
+        """How long after a message it is said again; 0 where it is not."""
+        return max(self.repeat_every, self.cooldown) if self.repeat_every else 0
+
     @model_validator(mode="after")
     def _fits(self) -> RouteSettings:
         wrong: list[tuple[Place, str]] = []

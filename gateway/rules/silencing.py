@@ -130,10 +130,15 @@ def in_force(
 ) -> tuple[tuple[str, MuteSettings], ...]:
     """The mutes one of whose calendars is open now, each with what it is called."""
     return tuple(
-        (mute.name or f"mute {number}", mute)
-        for number, mute in enumerate(mutes)
+        (called, mute)
+        for called, mute in named(mutes)
         if any(name in calendars and is_open(calendars[name], now) for name in mute.during)
     )
+
+
+def named(mutes: Sequence[MuteSettings]) -> tuple[tuple[str, MuteSettings], ...]:
+    """Each mute with what it is called."""
+    return tuple((mute.name or f"mute {number}", mute) for number, mute in enumerate(mutes))
 
 
 def first_hold(

@@ -120,39 +120,21 @@ _NEXT = Prepared(
     sa.select(sa.func.min(deliveries.c.due_at).label("due")).where(_LANE, _WAITS, deliveries.c.lease_until == 0)
 )
 _WAKE = Prepared(sa.update(deliveries).where(_LANE, _WAITS, deliveries.c.due_at > 0).values(due_at=0))
-_UNSTRAND = Prepared(
-    sa.update(deliveries)
-    .where(
-        _WAITS,
-        sa.or_(
-            deliveries.c.due_at > sa.bindparam("latest_due"), deliveries.c.lease_until > sa.bindparam("latest_lease")
-        ),
-    )
-    .values(due_at=0, lease_until=0)
+_STRANDED = sa.or_(
+    deliveries.c.due_at > sa.bindparam("latest_due"), deliveries.c.lease_until > sa.bindparam("latest_lease")
 )
-_STRAYS = Prepared(
-    sa.select(deliveries.c.id)
-    .where(
-        _WAITS,
-        sa.or_(
-            deliveries.c.due_at > sa.bindparam("latest_due"),
-            deliveries.c.lease_until > sa.bindparam("latest_lease"),
-            sa.not_(among(deliveries.c.channel, "kept")),
-        ),
-    )
-    .limit(1)
-)
-_ABANDON = Prepared(
-    sa.update(deliveries)
-    .where(_WAITS, sa.not_(among(deliveries.c.channel, "kept")))
-    .values(state="failed", reason=sa.bindparam("why"))
-)
+# What is being said is none of them: it may be heard yet.
+_ORPHANED = sa.and_(sa.not_(among(deliveries.c.channel, "kept")), deliveries.c.lease_until <= sa.bindparam("now"))
+_UNSTRAND = Prepared(sa.update(deliveries).where(_WAITS, _STRANDED).values(due_at=0, lease_until=0))
+_ANY_STRANDED = Prepared(sa.select(deliveries.c.id).where(_WAITS, _STRANDED).limit(1))
+_STRAYS = Prepared(sa.select(deliveries.c.id).where(_WAITS, sa.or_(_STRANDED, _ORPHANED)).limit(1))
+_ABANDON = Prepared(sa.update(deliveries).where(_WAITS, _ORPHANED).values(state="failed", reason=sa.bindparam("why")))
 # The gateway's own alerts count for nothing here: to tell of one that was not told would go round in circles.
 _OTHERS = sa.case((incidents.c.source != word(GATEWAY), 1), else_=0)
 _ORPHANS = Prepared(
     sa.select(deliveries.c.channel, sa.func.sum(_OTHERS).label("many"))
     .join(incidents, incidents.c.id == deliveries.c.incident_id)
-    .where(_WAITS, sa.not_(among(deliveries.c.channel, "kept")))
+    .where(_WAITS, _ORPHANED)
     .group_by(deliveries.c.channel)
 )
 _TAKE_BACK = Prepared(
@@ -321,21 +303,26 @@ class Outbox:
     async def wake(self, channel: str) -> int:
         return await self._connection.run(_WAKE, {"lane": channel})
 
-    async def strays(self, channels: Collection[str], latest_due: Millis, latest_lease: Millis) -> bool:
-        """Whether there is anything for `unstrand` or `abandon`: every waiting one is looked at for that."""
-        asked = {"kept": listed(channels), "latest_due": latest_due, "latest_lease": latest_lease}
-        return await self._connection.one(_STRAYS, asked) is not None
+    async def strays(
+        self, channels: Collection[str] | None, now: Millis, latest_due: Millis, latest_lease: Millis
+    ) -> bool:
+        """Whether there is anything for `unstrand`, or for `abandon` (not where `channels` is None): every waiting
+        one is looked at for that."""
+        asked = {"latest_due": latest_due, "latest_lease": latest_lease}
+        if channels is None:
+            return await self._connection.one(_ANY_STRANDED, asked) is not None
+        return await self._connection.one(_STRAYS, {**asked, "kept": listed(channels), "now": now}) is not None
 
     async def unstrand(self, latest_due: Millis, latest_lease: Millis) -> int:
         """After the wall clock jumped back: what is due or leased beyond any wait we ever set is due now."""
         return await self._connection.run(_UNSTRAND, {"latest_due": latest_due, "latest_lease": latest_lease})
 
-    async def abandon(self, channels: Collection[str], reason: str) -> int:
-        return await self._connection.run(_ABANDON, {"kept": listed(channels), "why": reason})
+    async def abandon(self, channels: Collection[str], reason: str, now: Millis) -> int:
+        return await self._connection.run(_ABANDON, {"kept": listed(channels), "why": reason, "now": now})
 
-    async def orphans(self, channels: Collection[str]) -> dict[str, int]:
-        """What waits for any channel but these, by channel: how many, those about the gateway itself not counted."""
-        rows = await self._connection.all(_ORPHANS, {"kept": listed(channels)})
+    async def orphans(self, channels: Collection[str], now: Millis) -> dict[str, int]:
+        """What `abandon` would fail, by channel: how many, those about the gateway itself not counted."""
+        rows = await self._connection.all(_ORPHANS, {"kept": listed(channels), "now": now})
         return {row["channel"]: int(row["many"]) for row in rows}
 
     async def take_back(self, channels: Collection[str], reason: str, now: Millis) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, TypeVar
 
 import sqlalchemy as sa
@@ -44,9 +45,9 @@ _NO_PROBE = Prepared(sa.delete(beats).where(beats.c.name == sa.bindparam("named"
 
 
 class Ledger:
-    """One transaction's view of the tables. See `contracts.Ledger`."""
+    """One transaction's view of the tables. See `contracts.Ledger`. `alone`: no other gateway uses the database."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, alone: bool) -> None:
         self._connection = connection
         self.inbox = Inbox(connection)
         self.incidents = Incidents(connection)
@@ -55,7 +56,7 @@ class Ledger:
         self.timers = Timers(connection)
         self.quiet = Quiet(connection)
         self.digests = Digests(connection)
-        self.shared = Shared(connection)
+        self.shared = Shared(connection, alone=alone)
 
     async def beat(self) -> None:
         """Write one row, to know that writing works."""
@@ -75,7 +76,8 @@ class Safe:
         self.tick = SHARED_TICK if self.engine.shared else ALONE_TICK
         self._readers: list[Connection] = []
         self._reading = asyncio.Semaphore(READERS)
-        self.writer = Writer(self.engine, inbox.accept, Ledger)
+        self._ledger = partial(Ledger, alone=not self.engine.shared)
+        self.writer = Writer(self.engine, inbox.accept, self._ledger)
         self.halted = ""
 
     @property
@@ -151,7 +153,7 @@ class Safe:
 
     async def _ask(self, reader: Connection, work: Callable[[Ledger], Awaitable[T]]) -> T:
         try:
-            found = await work(Ledger(reader))
+            found = await work(self._ledger(reader))
             await reader.settle()  # whoever would write is refused here
             return found
         finally:

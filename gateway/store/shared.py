@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, fields
+from typing import Final
 
 import sqlalchemy as sa
 
 from gateway.model import Millis, Replica
 from gateway.store.driver import Connection, Prepared, insert
 from gateway.store.schema import lanes, replicas
+
+LIVES: Final[Millis] = 60_000
+"""A gateway that has said nothing for so long has no say any more: its file counts no longer. It says something every
+five seconds; a database that is away for a moment takes the word from nobody."""
 
 _COLUMNS = [field.name for field in fields(Replica)]
 _LANE = Prepared(sa.select(lanes.c.starts, lanes.c.rest_until).where(lanes.c.channel == sa.bindparam("of_channel")))
@@ -29,6 +34,15 @@ _SEEN = Prepared(
     )
 )
 _ALL = Prepared(sa.select(replicas).order_by(replicas.c.started_at, replicas.c.id))
+_LIVES = replicas.c.seen_at > sa.bindparam("since")
+_OTHER_FILE = Prepared(
+    sa.select(replicas.c.id).where(_LIVES, replicas.c.configuration != sa.bindparam("hash")).limit(1)
+)
+_COUNTED = Prepared(
+    sa.select(replicas.c.id).where(
+        _LIVES, replicas.c.id == sa.bindparam("replica"), replicas.c.configuration == sa.bindparam("hash")
+    )
+)
 _GONE = Prepared(sa.delete(replicas).where(replicas.c.seen_at < sa.bindparam("before")))
 _LEFT = Prepared(sa.delete(replicas).where(replicas.c.id == sa.bindparam("replica")))
 
@@ -36,8 +50,9 @@ _LEFT = Prepared(sa.delete(replicas).where(replicas.c.id == sa.bindparam("replic
 class Shared:
     """The gateways of one transaction. See `contracts.Shared`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, alone: bool) -> None:
         self._connection = connection
+        self._alone = alone
 
     async def lane(self, channel: str) -> tuple[list[Millis], Millis]:
         row = await self._connection.one(_LANE, {"of_channel": channel})
@@ -49,6 +64,15 @@ class Shared:
 
     async def seen(self, replica: Replica) -> None:
         await self._connection.run(_SEEN, asdict(replica))
+
+    async def differ(self, configuration: str, now: Millis) -> bool:
+        asked = {"hash": configuration, "since": now - LIVES}
+        return not self._alone and await self._connection.one(_OTHER_FILE, asked) is not None
+
+    async def counted(self, replica: Replica) -> bool:
+        """Whether the others know that it lives and what its file is. Who is alone has nobody who should."""
+        asked = {"replica": replica.id, "hash": replica.configuration, "since": replica.seen_at - LIVES}
+        return self._alone or await self._connection.one(_COUNTED, asked) is not None
 
     async def forget(self, before: Millis) -> int:
         return await self._connection.run(_GONE, {"before": before})

@@ -214,7 +214,7 @@ class TestRecovering:
 
     async def test_a_channel_that_was_taken_out_is_given_up(self, store: Store) -> None:
         await promise(store, kept := a_delivery(), gone := a_delivery(channel="gone"))
-        assert await store.write(lambda ledger: ledger.outbox.abandon({"team"}, "channel removed")) == 1
+        assert await store.write(lambda ledger: ledger.outbox.abandon({"team"}, "channel removed", NOON)) == 1
         assert (await get(store, kept)).state == "waiting"
         found = await get(store, gone)
         assert (found.state, found.reason) == ("failed", "channel removed")
@@ -289,8 +289,19 @@ class TestLooking:
         assert await page({"waiting"}, "a", None, 9) == [ids[1], ids[0]]
         assert await page({"said", "failed"}, None, None, 9) == [ids[2]]
 
+    async def test_what_is_being_said_over_a_channel_that_was_taken_out_may_be_heard_yet(self, store: Store) -> None:
+        await promise(store, a_delivery())
+        await claim(store)
+
+        for now, many in ((NOON, 0), (NOON + LEASE, 1)):
+            far = now + HOUR
+            assert await store.read(lambda ledger, at=now, far=far: ledger.outbox.strays((), at, far, far)) == bool(
+                many
+            )
+            assert await store.write(lambda ledger, at=now: ledger.outbox.abandon((), "channel removed", at)) == many
+
     async def test_depths_count_what_waits_and_what_failed(self, store: Store) -> None:
         await promise(store, a_delivery(promised_at=NOON - 5), a_delivery(), a_delivery(channel="gone"))
-        await store.write(lambda ledger: ledger.outbox.abandon({"team"}, "x"))
+        await store.write(lambda ledger: ledger.outbox.abandon({"team"}, "x", NOON))
         depths = await store.read(lambda ledger: ledger.outbox.depths())
         assert sorted(depths) == [("gone", "failed", 1, 0), ("team", "waiting", 2, NOON - 5)]

@@ -22,7 +22,14 @@ STATEMENTS = {
     if isinstance(statement, Prepared)
 }
 # Run seldom, over an index that holds only what is waiting, living or failed.
-GAUGES = {"inbox._DEPTH", "incidents._COUNT", "outbox._DEPTHS", "outbox._UNSTRAND", "outbox._STRAYS"}
+GAUGES = {
+    "inbox._DEPTH",
+    "incidents._COUNT",
+    "outbox._DEPTHS",
+    "outbox._UNSTRAND",
+    "outbox._STRAYS",
+    "outbox._ANY_STRANDED",
+}
 AT_START_OR_RELOAD = {
     "outbox._RELEASE_ALL",
     "outbox._ABANDON",

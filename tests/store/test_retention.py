@@ -177,7 +177,7 @@ class TestIncidents:
     async def test_one_whose_dead_letter_nobody_wanted_goes(self, store: Safe) -> None:
         old = past()
         await keep(store, old, said=[a_delivery(incident=old.id)])
-        await store.write(lambda ledger: ledger.outbox.abandon([], "channel removed"))
+        await store.write(lambda ledger: ledger.outbox.abandon([], "channel removed", NOW))
         assert await swept(store, retention.INCIDENT) == 1
         assert await rows(store, "deliveries") == 0
 
