@@ -7,7 +7,7 @@ import signal
 import socket
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -179,8 +179,14 @@ class TestReloading:
     async def test_a_save_while_nothing_can_be_written_is_taken_all_the_same(self, tmp_path: Path) -> None:
         async with running(tmp_path, told("http://127.0.0.1:9/x")) as house:
             before = await hash_of(house)
-            with closing(sqlite3.connect(house.database, isolation_level=None)) as other:
-                other.execute("BEGIN IMMEDIATE")
+            with closing(sqlite3.connect(house.database, isolation_level=None, timeout=0)) as other:
+
+                def locked() -> bool:
+                    with suppress(sqlite3.OperationalError):  # what the gateway writes at a start ends first
+                        other.execute("BEGIN IMMEDIATE")
+                    return other.in_transaction
+
+                await until(locked)
                 house.routing.write_text(told("http://127.0.0.1:9/y"))
 
                 async def taken() -> bool:
