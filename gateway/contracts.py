@@ -524,8 +524,11 @@ class Outbox(Protocol):
         """Make or renew promises: one row per incident and channel. A renewed one wants the newer revision at
         once; a lease on it stays. `urgent` names incidents that go before others."""
 
-    async def claim(self, channel: str, now: Millis, lease: Millis, most: int) -> list[Delivery]:
-        """Take what is due, each with a new token, for `lease` milliseconds."""
+    async def claim(
+        self, channel: str, now: Millis, lease: Millis, most: int, ended: Millis | None = None
+    ) -> list[Delivery]:
+        """Take what is due, each with a new token, for `lease` milliseconds. `ended`: a claim of somebody else's is
+        over that ended by then; `now` where it is not given, 0: none is."""
 
     async def settle(self, settled: Sequence[Settled]) -> list[str]:
         """Write what became of claims and log the attempts. Ids of those whose token no longer held."""

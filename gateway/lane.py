@@ -23,6 +23,8 @@ log = logger()
 RENEW_SECONDS = 5.0
 """A sixth of the lease: several may fail before it ends."""
 HAND_IN_SECONDS = 0.5
+BACK_SECONDS = 10.0
+"""After the store was away: so long the other gateways have to write down what they said meanwhile."""
 GATHER_SECONDS = 0.005
 """What was said waits so long for what is being said: one transaction writes down all of it."""
 STRUGGLES_AFTER: Millis = 15 * 60_000
@@ -41,6 +43,7 @@ class Lane:
         self._failing_since: Millis | None = None
         self._recovered = False
         self._fell = False
+        self._back_until = 0.0
         self._wake = asyncio.Event()
         self._quiet = asyncio.Event()
         self._sending: dict[asyncio.Task[Said], Claim] = {}
@@ -74,6 +77,7 @@ class Lane:
             except StoreUnavailable as error:
                 log.warning("lane postponed", channel=self.outlet.name, reason=str(error))
                 wait = 1.0
+                self._back_until = time.monotonic() + BACK_SECONDS
                 self._wake.clear()
             else:
                 beat()
@@ -175,6 +179,7 @@ class Lane:
                     ringing=len(self._sending),
                     asked_until=self._health.asked_until,
                     held=held,
+                    back=time.monotonic() < self._back_until,
                 ),
             )
         )

@@ -46,13 +46,15 @@ class Turn:
 class Condition:
     """How a lane is doing. `recovered`: its vendor answers again, so nobody need wait in backoff. `struggling`: why
     nothing has got through for a while. `ringing`: how many messages are under way. `asked_until`: when the vendor's
-    wish to be let alone ends. `held`: what is being sent, to be held for longer."""
+    wish to be let alone ends. `held`: what is being sent, to be held for longer. `back`: the store was away until a
+    moment ago, for the other gateways as well."""
 
     recovered: bool = False
     struggling: str = ""
     ringing: int = 0
     asked_until: Millis = 0
     held: tuple[Claim, ...] = ()
+    back: bool = False
 
 
 FINE: Final = Condition()
@@ -85,7 +87,9 @@ class Turning:
         if rests:
             return Turn(next_due=self.now + rests)
         allowed = most if left is None else min(most, left.plain or 1)
-        claimed = await ledger.outbox.claim(self.outlet.name, self.now, LEASE, allowed)
+        # Whoever holds what is over now may only have been kept from holding it for longer, or from writing it down.
+        ended = 0 if self.shared and self.condition.back else self.now
+        claimed = await ledger.outbox.claim(self.outlet.name, self.now, LEASE, allowed, ended)
         if not claimed:
             return Turn(next_due=await ledger.outbox.next_due(self.outlet.name))
         if self.shared and self.outlet.paces:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from gateway import lane as lane_room
 from gateway import workers
 from gateway.clock import now_ms
 from gateway.contracts import Ledger
@@ -255,6 +256,30 @@ class TestTroubles:
             await until(lambda: said(house))
         assert len(house.teams["team"].heard) == 1
 
+    async def test_what_another_gateway_held_is_let_be_for_a_while_after_the_store_was_away(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It has said it, and could not write that down before its claim was over."""
+        monkeypatch.setattr(lane_room, "BACK_SECONDS", 0.4)
+        monkeypatch.setattr(house.store.engine, "shared", True)
+        await house.alert()
+        assert len(await house.claim("team")) == 1
+        house.clock.at += 60_000
+        broken = Broken(house)
+        async with lanes(house, "team") as (lane,):
+            await until(lambda: broken.refused)
+            broken.mend()
+            for _ in range(10):
+                lane.wake()
+                await asyncio.sleep(0.02)
+            assert house.teams["team"].heard == []
+
+            def heard() -> bool:
+                lane.wake()
+                return len(house.teams["team"].heard) == 1
+
+            await until(heard)
+
     @pytest.mark.parametrize("answer", [Sent(), Rejected("no")], ids=["no trouble", "a dead letter"])
     async def test_deciding_is_woken_by_what_the_house_has_to_say_and_by_nothing_else(
         self, house: House, answer: Receipt
@@ -311,7 +336,7 @@ class Broken:
 
     def __init__(self, house: House) -> None:
         self._house, self._store = house, house.pipeline.store
-        self.read = self._store.read
+        self.read, self.tick, self.shared = self._store.read, self._store.tick, self._store.shared
         self.refused = 0
         house.pipeline.store = self  # type: ignore[assignment]
 

@@ -49,7 +49,7 @@ _CLAIMABLE = (
         deliveries.c.channel == sa.bindparam("lane"),
         deliveries.c.state == word("waiting"),
         deliveries.c.due_at <= sa.bindparam("now"),
-        deliveries.c.lease_until <= sa.bindparam("now"),
+        deliveries.c.lease_until <= sa.bindparam("ended"),
     )
     .order_by(deliveries.c.urgent.desc(), deliveries.c.due_at, deliveries.c.id)
     .limit(sa.bindparam("most"))
@@ -248,9 +248,12 @@ class Outbox:
             rows = [_row(delivery, urgent=delivery.incident in urgent) for delivery in promised]
             await self._connection.put(_PROMISE, rows)
 
-    async def claim(self, channel: str, now: Millis, lease: Millis, most: int) -> list[Delivery]:
+    async def claim(
+        self, channel: str, now: Millis, lease: Millis, most: int, ended: Millis | None = None
+    ) -> list[Delivery]:
         """Those that killed us again and again come back as `failed`: dead letters, not to be sent."""
-        claimed = await self._connection.all(_CLAIM, {"lane": channel, "now": now, "until": now + lease, "most": most})
+        asked = {"lane": channel, "now": now, "until": now + lease, "most": most}
+        claimed = await self._connection.all(_CLAIM, {**asked, "ended": now if ended is None else ended})
         gone = [row["id"] for row in claimed if row["urgent"] == _TAKEN_BACK and row["said"] == 0]
         if gone:
             await self._connection.put(_FORGET, [{"ids": listed(gone)}])
@@ -289,7 +292,7 @@ class Outbox:
         return await self._connection.run(_RELEASE_ALL)
 
     async def look(self, channel: str, now: Millis, most: int) -> list[tuple[str, int]]:
-        rows = await self._connection.all(_LOOK, {"lane": channel, "now": now, "most": most})
+        rows = await self._connection.all(_LOOK, {"lane": channel, "now": now, "ended": now, "most": most})
         return [(row["id"], row["token"]) for row in rows]
 
     async def fail(self, held: Mapping[tuple[str, int], str]) -> None:
