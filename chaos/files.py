@@ -101,9 +101,9 @@ async def saved_wrong(run: Run) -> Outcome:
         good,
         f"{refused} of {many} refused, {with_line} with file and line, last good one in force {kept} of {many};"
         f" {accepted} alerts meanwhile, {dropped} lost or untold; {gateways - dead} of {gateways} gateways alive",
-        "half of them by hand, half by chance (up to 100 by hand, then by chance alone). The others are files of"
-        " which no line is to blame (empty, cut off before the first key, no text). The plan's SIGHUP is not played: the gateway"
-        " looks at its file twice a second and knows no such signal.",
+        "half of them by hand, half by chance (up to 100 by hand, then by chance alone). The others"
+        " are files of which no line is to blame (empty, cut off before the first key, no text). The"
+        " plan's SIGHUP is not played: the gateway looks at its file twice a second and knows no such signal.",
     )
 
 

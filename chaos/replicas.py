@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from chaos.load import Line, sending
-from chaos.receiver import GOOD, Heard
+from chaos.receiver import GOOD, Heard, Manner
 from chaos.registry import BOTH, POSTGRESQL, Outcome, fault, held
 from chaos.run import Gateway, House, Run, Store, took
 from chaos.wire import Mode, Wire
@@ -19,10 +19,14 @@ SLOW_SECONDS = 1.2
 LEASES = "SELECT coalesce(max(lease_until), 0) FROM deliveries WHERE state = 'waiting'"
 
 
-async def hanging(_heard: Heard, writer: asyncio.StreamWriter) -> None:
-    """Takes the request and says nothing for a long time."""
-    await asyncio.sleep(120)
-    writer.write(GOOD)
+def hanging(let_go: asyncio.Event) -> Manner:
+    """Takes the request and says nothing until it is let go."""
+
+    async def answer(_heard: Heard, writer: asyncio.StreamWriter) -> None:
+        await let_go.wait()
+        writer.write(GOOD)
+
+    return answer
 
 
 @fault(
@@ -38,7 +42,8 @@ async def killed_in_mid_claim(run: Run) -> Outcome:
     async with run.house(replicas=2, start=False) as house:
         dying, other = house.gateways
         await dying.start()  # alone at first, so that it is known whose hands they are in
-        house.receiver.manners["/team"] = hanging
+        let_go = asyncio.Event()
+        house.receiver.manners["/team"] = hanging(let_go)
         for number in range(10):
             await dying.post({"title": f"disk {number}", "fingerprint": f"disk {number}"})
         await took(lambda: len(house.receiver.heard) >= 10, 8)
@@ -47,6 +52,7 @@ async def killed_in_mid_claim(run: Run) -> Outcome:
         untouched = house.store.leases() == claimed and len(house.receiver.heard) == 10
         await dying.end(signal.SIGKILL)
         killed = time.monotonic()
+        let_go.set()
         lease = int(house.store.sql(LEASES)[0][0]) / 1000 - database_now(house.store)
         house.receiver.manners["/team"] = slowly
         before = len(house.receiver.heard)
