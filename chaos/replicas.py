@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import signal
 import time
 from collections import Counter
-from typing import Any
+from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 from chaos.load import Line, sending
@@ -213,32 +214,52 @@ async def cut_off(run: Run, mode: Mode) -> Outcome:
         near, far = house.gateways
         far.database = through(database, wire.port)
         await asyncio.gather(near.start(), far.start())
-        refused: list[tuple[int, float]] = []
+        posts: list[Post] = []
         async with sending([near.port], connections=4, pause=0.2) as load:
+            knocking = [asyncio.create_task(knock(far, posts)) for _ in range(KNOCKING)]
             await asyncio.sleep(2)
             wire.cut(mode)
-            ends = time.monotonic() + seconds
-            while time.monotonic() < ends:
-                began = time.monotonic()
-                status, _, _ = await far.post({"title": "cut off", "fingerprint": "cut off"})
-                refused.append((status, time.monotonic() - began))
-                await asyncio.sleep(0.5)
+            cut = time.monotonic()
+            await asyncio.sleep(seconds)
+            mended = time.monotonic()
             wire.cut("pass")
-            again = await took(lambda: taken(far), 20, 0.2)
+            again = await took(lambda: any(one.status == 202 and one.began > mended for one in posts), 20, 0.1)
+            await asyncio.sleep(1)
+            for task in knocking:
+                task.cancel()
         verdict = await house.judge(load, seconds=150)
-        double = doubles(house)
-    slowest = max(span for _, span in refused)
-    answers = {status for status, _ in refused}
-    good = answers == {503} and slowest <= 5.0 and verdict.nothing_lost and double == 0 and again < 20
+        double, lost = doubles(house), {one.event for one in posts if one.event} - house.store.events()
+    meanwhile = [one for one in posts if one.ended > cut and one.began < mended]
+    answers = Counter(one.status for one in meanwhile if one.began > cut and one.ended < mended)
+    slowest = max(one.ended - one.began for one in meanwhile)
+    good = set(answers) == {503} and slowest <= 5.0 and again < 20 and not lost
     return held(
-        good,
-        f"{seconds:.0f} s cut off: answers {sorted(answers)} within {slowest:.2f} s, 202 again {again:.1f} s after;"
-        f" the other: {verdict}; {double} settled twice",
+        good and verdict.nothing_lost and double == 0,
+        f"{seconds:.0f} s cut off: {KNOCKING} senders had {dict(answers)} within {slowest:.2f} s, 202 again"
+        f" {again:.1f} s after, {len(lost)} of its own lost; the other: {verdict}; {double} settled twice",
     )
 
 
-async def taken(gateway: Any) -> bool:
-    return (await gateway.post({"title": "back", "fingerprint": "back"}))[0] == 202
+KNOCKING = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One request and its answer; the event where it was taken."""
+
+    began: float
+    ended: float
+    status: int
+    event: str
+
+
+async def knock(gateway: Gateway, posts: list[Post]) -> None:
+    """Post again and again, a second apart at the most."""
+    while True:
+        began = time.monotonic()
+        status, _, answer = await gateway.post({"title": "cut off", "fingerprint": "cut off"})
+        posts.append(Post(began, time.monotonic(), status, answer["event"] if status == 202 else ""))
+        await asyncio.sleep(random.random())
 
 
 def doubles(house: House) -> int:
