@@ -130,7 +130,7 @@ async def latency(run: Run) -> Outcome:
             first.setdefault(one.fingerprint, one.at)
     told = [first[name] - at for name, at in sent.items() if name in first]
     accept, deliver = 1e3 * percentile(waits, 0.99), 1e3 * percentile(told, 0.99)
-    good = accept <= 50 and deliver <= 250 and len(told) == len(sent)
+    good = accept <= 50 and deliver <= 250 and len(told) == len(sent) and max(waits) < float("inf")
     return held(
         good,
         f"202 p50 {1e3 * percentile(waits, 0.5):.1f} p99 {accept:.1f} ms; to the receiver p50"
@@ -153,7 +153,9 @@ async def steady(house: House, per_second: int, seconds: float, prefix: str) -> 
             await post_over(free.pop() if free else Line(house.gateway.port), name)
 
     async def post_over(line: Line, name: str) -> None:
-        answer = await line.post({"title": name, "fingerprint": name}, key=name)
+        alert = {"title": name, "fingerprint": name}
+        # A line that has been idle for long is closed by the gateway: whoever keeps one opens it anew.
+        answer = await line.post(alert, key=name) or await line.post(alert, key=name)
         waits.append(time.monotonic() - sent[name] if answer is not None and answer[0] == 202 else float("inf"))
         free.append(line)
 
