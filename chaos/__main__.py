@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from chaos import FAMILIES, report
 from chaos.needs import why_not
@@ -21,6 +22,9 @@ from chaos.registry import FAULTS, Engine, Fault, NotRun
 from chaos.report import Row
 from chaos.run import Run
 from tests.postgres import Cluster
+
+OVER: Final = "minutes were over"
+LEAST_SHARE: Final = 0.02
 
 
 class Stage:
@@ -34,8 +38,8 @@ class Stage:
     async def play(self, fault: Fault, engine: Engine) -> Row:
         if why := lacking(fault, engine):
             return Row(fault, engine, "not run", "; ".join(why))
-        if time.monotonic() + (0 if self._asked.part == "ci" else 0.6 * fault.seconds * self._asked.share) > self._ends:
-            return Row(fault, engine, "not run", f"the {self._asked.minutes:g} minutes were over")
+        if time.monotonic() + (0 if self._asked.part == "ci" else 0.6 * fault.lasts(self._asked.share)) > self._ends:
+            return Row(fault, engine, "not run", f"the {self._asked.minutes:g} {OVER}")
         folder = Path(tempfile.mkdtemp(prefix=f"tocsin-chaos-{fault.id}-"))
         run = Run(engine, folder, self._asked.part == "ci", self._asked.share, self._one_cluster)
         began = time.monotonic()
@@ -80,10 +84,13 @@ def chosen(asked: argparse.Namespace) -> list[tuple[Fault, Engine]]:
     return [(fault, engine) for fault in faults for engine in engines if engine in fault.engines]  # type: ignore[misc]
 
 
-def planned(faults: Sequence[tuple[Fault, Engine]]) -> float:
-    """How many minutes those would take that can be played here, with all their repetitions."""
+def affordable(faults: Sequence[tuple[Fault, Engine]], minutes: float) -> float:
+    """The share of the repetitions, at most 1, for which there is time in so many minutes: of those that can be played
+    here, and after what no share makes shorter."""
     playable = [fault for fault, engine in faults if not lacking(fault, engine)]
-    return max(sum(fault.seconds for fault in playable) / 60, 1.0)
+    least = sum(fault.lasts(0) for fault in playable)
+    repeated = sum(fault.lasts(1) for fault in playable) - least
+    return min(max((60 * minutes - least) / max(repeated, 1.0), LEAST_SHARE), 1.0)
 
 
 def lacking(fault: Fault, engine: Engine) -> list[str]:
@@ -95,7 +102,7 @@ def lacking(fault: Fault, engine: Engine) -> list[str]:
 async def perform(asked: argparse.Namespace) -> list[Row]:
     faults = chosen(asked)
     if asked.part == "all" and not asked.only:
-        asked.share = min(asked.share, asked.minutes / planned(faults))
+        asked.share = min(asked.share, affordable(faults, asked.minutes))
         print(
             f"{len(faults)} to be played, {asked.share:.0%} of the repetitions that the figures ask for\n", flush=True
         )
@@ -130,7 +137,9 @@ def main() -> int:
         report.write(rows, report.said_by(), minutes, asked.share, asked.page or report.PAGE)
     broken = [row for row in rows if row.verdict == "NOT HELD"]
     counted = {verdict: sum(row.verdict == verdict for row in rows) for verdict in ("held", "NOT HELD", "not run")}
-    print(f"\n{', '.join(f'{number} {verdict}' for verdict, number in counted.items())}; {minutes:.1f} minutes")
+    late = sum(row.verdict == "not run" and row.seen.endswith(OVER) for row in rows)
+    said = ", ".join(f"{number} {verdict}" for verdict, number in counted.items())
+    print(f"\n{said}{f' ({late} for want of time)' if late else ''}; {minutes:.1f} minutes")
     return 1 if broken else 0
 
 

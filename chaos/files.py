@@ -38,7 +38,7 @@ BROKEN_LINES = (
 
 
 def malformed(many: int) -> Iterator[str]:
-    """Files that are wrong: by hand, then by chance from the good one."""
+    """Files that are wrong: by hand and by chance from the good one in turn, then by chance alone."""
     from gateway import config
     from gateway.errors import BadConfiguration
 
@@ -57,8 +57,10 @@ def malformed(many: int) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder) / "routing.yaml"
         candidates = [f"{ROUTING}\n{line}\n" for line in BROKEN_LINES] + [f"{line}\n" for line in BROKEN_LINES]
+        dice.shuffle(candidates)  # of both kinds some, however few are asked for
         while found < many:
-            text = candidates.pop(0) if candidates else spoiled(ROUTING, dice)
+            by_hand = candidates and found % 2 == 0
+            text = candidates.pop() if by_hand else spoiled(ROUTING, dice)
             if wrong(text, scratch):
                 found += 1
                 yield text
@@ -86,6 +88,8 @@ def spoiled(text: str, dice: random.Random) -> str:
     "routing.yaml is saved wrong 300 times",
     "each refused with its line, the last good one in force, nothing dropped",
     seconds=200,
+    least=10,
+    alone="the file is read without the database.",
 )
 async def saved_wrong(run: Run) -> Outcome:
     many, gateways = run.many(300, 20), 3
@@ -97,7 +101,9 @@ async def saved_wrong(run: Run) -> Outcome:
         good,
         f"{refused} of {many} refused, {with_line} with file and line, last good one in force {kept} of {many};"
         f" {accepted} alerts meanwhile, {dropped} lost or untold; {gateways - dead} of {gateways} gateways alive",
-        "the others are files of which no line is to blame (empty, cut off before the first key, no text).",
+        "half of them by hand, half by chance (up to 100 by hand, then by chance alone). The others"
+        " are files of which no line is to blame (empty, cut off before the first key, no text). The"
+        " plan's SIGHUP is not played: the gateway looks at its file twice a second and knows no such signal.",
     )
 
 

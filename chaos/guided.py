@@ -93,7 +93,7 @@ def _matcher() -> Target:
 
     from gateway.errors import NotJson, WrongType
     from gateway.rules import reading
-    from gateway.rules.matching import Match
+    from gateway.rules.matching import Match, Seen
 
     incident = _incident()
 
@@ -101,7 +101,7 @@ def _matcher() -> Target:
         with suppress(NotJson, WrongType, ValidationError):
             read = Match.read(reading.normalise(reading.decode("", fed)))
             if not read.calendars:
-                read.first_miss(incident, {}, NOW)
+                read.missed(Seen(incident, {}, NOW))
 
     return match
 

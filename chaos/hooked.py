@@ -18,11 +18,13 @@ Work = Callable[[], Awaitable[None]]
 
 
 def poison() -> None:
-    """The process is gone in the midst of sending whatever is called poison."""
+    """The process is gone in the midst of sending whatever is called poison: after so many seconds of it."""
+    midst = float(os.environ.get("CHAOS_MIDST", "0.2"))
     send = webhook.Webhook.send
 
     async def deadly(self: webhook.Webhook, message: Any, ref: Any) -> Any:
         if message.incident.title == "poison":
+            await asyncio.sleep(midst)
             os._exit(70)
         return await send(self, message, ref)
 

@@ -17,6 +17,7 @@ from chaos.run import House, Run, took
     "each is back ≤ 1 s, 0 lost, ready again",
     engines=BOTH,
     seconds=35,
+    least=15,
     ci=True,
 )
 async def tasks_die(run: Run) -> Outcome:
@@ -52,7 +53,14 @@ async def back(house: House, load: Load) -> float:
     return 0.1 + await took(lambda: len(load.accepted) > accepted and len(house.receiver.heard) > heard, 10)
 
 
-@fault("T10", "a task lives and does nothing", "/readyz red ≤ 35 s, /healthz green", seconds=45)
+@fault(
+    "T10",
+    "a task lives and does nothing",
+    "/readyz red ≤ 35 s, /healthz green",
+    seconds=45,
+    least=45,
+    alone="no task's watch asks the database.",
+)
 async def task_hangs(run: Run) -> Outcome:
     async with run.house(start=False, CHAOS_HOOK="silent") as house:
         house.gateway.module = "chaos.hooked"
@@ -68,7 +76,12 @@ async def task_hangs(run: Run) -> Outcome:
         alive = await house.gateway.status("/healthz")
     silent = [name for name, state in lanes.items() if state != "alive"]
     good = before == 200 and seconds <= 35 and silent == ["process"] and alive == 200
-    return held(good, f"red after {seconds:.1f} s, naming {silent}; /healthz {alive}")
+    return held(
+        good,
+        f"red after {seconds:.1f} s, naming {silent}; /healthz {alive}",
+        "weaker than the plan: one task hangs, the one that decides, and not each in turn. All are watched in the same"
+        " way: gateway/workers.py, Crew.silent.",
+    )
 
 
 LIMITED = """
@@ -86,7 +99,9 @@ routes: [{name: all, to: [team]}]
     "a source sends ten times what it may",
     "429 with Retry-After, the others 202, what had 202 is told",
     seconds=15,
+    least=15,
     ci=True,
+    alone="the limiter is in the gateway's memory and asks no database.",
 )
 async def limited(run: Run) -> Outcome:
     async with run.house(routing=LIMITED) as house:

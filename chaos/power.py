@@ -48,6 +48,8 @@ class Step:
     "no image is corrupt or lacks what had its 202; the control with synchronous=NORMAL does",
     needs=("strace",),
     seconds=90,
+    least=25,
+    alone="of PostgreSQL's disk PostgreSQL takes care; that it keeps what it commits is asked at each start.",
 )
 async def cut(run: Run) -> Outcome:
     images = run.many(500, 50)

@@ -33,7 +33,9 @@ Play: TypeAlias = "Callable[[Run], Awaitable[Outcome]]"
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`ci`: part of the few minutes that every change pays for. `seconds`: about how long it takes on two cores."""
+    """`ci`: part of the few minutes that every change pays for. `seconds`: about how long it takes on two cores, with
+    all its repetitions; `least`: how much of that is left where there are none. `alone`: why it is played on one engine
+    only."""
 
     id: str
     title: str
@@ -41,12 +43,18 @@ class Fault:
     play: Play
     engines: tuple[Engine, ...] = SQLITE
     seconds: float = 30.0
+    least: float = 0.0
     needs: tuple[str, ...] = ()
     ci: bool = False
+    alone: str = ""
 
     @property
     def number(self) -> int:
         return int(self.id[1:])
+
+    def lasts(self, share: float) -> float:
+        """Seconds, with this share of the repetitions."""
+        return self.least + (self.seconds - self.least) * share
 
 
 FAULTS: Final[list[Fault]] = []

@@ -22,10 +22,13 @@ from tests import postgres
 PAGE: Final = ROOT / "docs/proof/faults.md"
 SHOWN: Final = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 EXPLAINED: Final = """\
-Each row starts real gateways in processes of their own (but for those that name a test of the suite), hurts them as
-the row says, and judges by what the database holds and what the receiver heard. *Lost*: answered 202 and not in the
-database. *Untold*: in the database and never heard by the receiver. *Extra*: heard again under the same `webhook-id`.
-Where a title names a number or a length of time, the run did its share of that, and at the least a small part.
+Each row starts real gateways in processes of their own, hurts them as the row says, and judges by what the database
+holds and what the receiver heard. Two kinds of rows do not: those that name a test of the suite, and the hour of T11,
+whose gateway runs in the process of the play, on a clock that is pushed.
+*Lost*: answered 202 and not in the database. *Untold*: in the database and never heard by the receiver. *Extra*: heard
+again under the same `webhook-id`.
+Where a title names a number of times, the run did its share of that, and at the least a small part; what it did stands
+in the figure seen. Lengths of time that decide a figure are kept whole.
 On a machine that others use at the same time, times and extra messages are worse than they need be."""
 Verdict = Literal["held", "NOT HELD", "not run"]
 
@@ -83,6 +86,11 @@ def document(rows: Sequence[Row], command: str, minutes: float, share: float) ->
     lines += [
         f"- {row.fault.id}, {row.fault.title} ({SHOWN[row.engine]}): {row.seen}." for row in sorted(missing, key=_order)
     ] or ["Nothing was left out."]
+    alone = [
+        f"- {row.fault.id}, {row.fault.title}: {row.fault.alone}" for row in sorted(rows, key=_order) if row.fault.alone
+    ]
+    if alone:
+        lines += ["", "## Played on one engine only", "", *dict.fromkeys(alone)]
     notes = [f"- {row.fault.id}, {row.fault.title}: {row.note}" for row in sorted(played, key=_order) if row.note]
     if notes:
         lines += ["", "## Notes", "", *dict.fromkeys(notes)]

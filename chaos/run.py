@@ -10,9 +10,10 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,13 +64,23 @@ class Store:
         """Events not decided and promises not kept."""
         return self.count("events WHERE state = 'waiting'") + self.count("deliveries WHERE state = 'waiting'")
 
-    def end_leases(self) -> int:
-        """Of PostgreSQL, by hand, for what would take half a minute each; how many there were."""
+    def leases(self) -> set[tuple[str, int]]:
+        """What is in somebody's hands: the delivery, and the token of that claim."""
+        return self.claims("lease_until > 1")
+
+    def claims(self, where: str = "true") -> set[tuple[str, int]]:
+        """What is promised still: the delivery, and the token of its last claim."""
+        rows = self.sql(f"SELECT id, token FROM deliveries WHERE state = 'waiting' AND {where}")  # noqa: S608
+        return {(id_, token) for id_, token in rows}
+
+    def end_leases(self, held: Collection[tuple[str, int]] | None = None) -> int:
+        """Of PostgreSQL, by hand, for what would take half a minute each: these claims' or all. How many there were."""
         import psycopg
 
+        claim = "state = 'waiting' AND lease_until > 1 AND id = %s AND token = %s"
+        ended = f"UPDATE deliveries SET lease_until = 1 WHERE {claim}"  # noqa: S608
         with psycopg.connect(self.url) as session:
-            ended = "UPDATE deliveries SET lease_until = 1 WHERE state = 'waiting' AND lease_until > 1"
-            return session.execute(ended).rowcount
+            return sum(session.execute(ended, one).rowcount for one in (self.leases() if held is None else held))
 
     def whole(self) -> bool:
         return not self.url.startswith("sqlite:") or self.sql("PRAGMA integrity_check") == [("ok",)]
@@ -166,6 +177,14 @@ class Gateway:
         answer = await line.post(alert, key)
         line.close()
         return (0, {}, None) if answer is None else answer
+
+    async def ahead(self) -> float:
+        """By how many seconds its wall clock is before ours, give or take one: the Date of its answers tells."""
+        line = Line(self.port)
+        answer = await line.ask("GET /healthz HTTP/1.1\r\n")
+        line.close()
+        assert answer is not None
+        return parsedate_to_datetime(answer[1]["date"]).timestamp() - time.time()
 
     async def metric(self, name: str) -> float:
         """The sum over all labels; 0 where there is none."""
@@ -269,6 +288,10 @@ class Run:
     def many(self, whole: int, ci: int) -> int:
         """How often to do it: what the figure asks for, or less where less is asked of us."""
         return ci if self.ci else max(round(whole * self.share), min(ci, whole))
+
+    def whole(self, number: int, ci: int) -> int:
+        """Seconds or times that decide the figure: all of them whatever the share, and less only in the short part."""
+        return ci if self.ci else number
 
     def until(self, minutes: float) -> Callable[[], bool]:
         """Whether it is time to end what is repeated, lest others find no time: after the share of these minutes."""

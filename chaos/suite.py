@@ -15,6 +15,7 @@ from chaos.registry import BOTH, NotRun, Outcome, fault, held
 from chaos.run import Run
 
 GUIDED_SECONDS: Final = 150
+BARE: Final = "no database has a part in it."
 
 
 async def suite(run: Run, *arguments: str, least: int = 1, seen: str = "", **environ: str) -> Outcome:
@@ -54,11 +55,10 @@ async def pytest(run: Run, *arguments: str, **environ: str) -> tuple[int, int, i
     return counted.get("passed", 0), failed, counted.get("skipped", 0), first[1] if first else ""
 
 
-@fault("T23", "one suite for every store", "≥ 60 cases, all pass", engines=BOTH, seconds=60)
+@fault("T23", "one suite for every store", "≥ 60 cases, all pass", engines=BOTH, seconds=50, least=50)
 async def conformance(run: Run) -> Outcome:
-    if run.engine == "sqlite":
-        return await suite(run, "tests/store", least=60)
-    return await suite(run, "tests/store", "-k", "postgres", least=60)
+    which = "not postgres" if run.engine == "sqlite" else "postgres"
+    return await suite(run, "tests/store", "-k", which, least=60)
 
 
 @fault(
@@ -66,11 +66,19 @@ async def conformance(run: Run) -> Outcome:
     "whatever happens in whatever order, against a model",
     "500 runs without a page lost or told twice",
     seconds=150,
+    least=10,
+    alone="SQLite's; the statements are the same, and T23 holds both stores to them.",
 )
 async def machine(run: Run) -> Outcome:
     runs = run.many(500, 100)
-    return await suite(
+    outcome = await suite(
         run, "tests/test_machine.py", TOCSIN_TEST_RUNS=str(runs), seen=f", {runs} runs of up to 20 steps"
+    )
+    return held(
+        outcome.held,
+        outcome.seen,
+        "weaker than the plan, which asks for 50 steps a run and 10,000 runs a night: a run here has 6 to 20 steps,"
+        f" some of which are many at once (time that passes, a lane that dies and is taken over); {outcome.note}",
     )
 
 
@@ -79,6 +87,8 @@ async def machine(run: Run) -> Outcome:
     "each adapter and each parser against documents made by chance",
     "2,000 examples each, 0 uncaught",
     seconds=400,
+    least=30,
+    alone=BARE,
 )
 async def fuzz(run: Run) -> Outcome:
     examples = run.many(2_000, 200)
@@ -87,7 +97,14 @@ async def fuzz(run: Run) -> Outcome:
     )
 
 
-@fault("T25", "matchers, templates, variables, times, links and what is read from the net", "0 uncaught", seconds=60)
+@fault(
+    "T25",
+    "matchers, templates, variables, times, links and what is read from the net",
+    "0 uncaught",
+    seconds=50,
+    least=50,
+    alone=BARE,
+)
 async def parsers(run: Run) -> Outcome:
     files = ("matching", "templates", "variables", "moments", "reading", "links")
     tests = [
@@ -95,7 +112,14 @@ async def parsers(run: Run) -> Outcome:
         "tests/config/test_config.py",
         "tests/web/test_intake.py",
     ]
-    return await suite(run, *tests)
+    outcome = await suite(run, *tests)
+    return held(
+        outcome.held,
+        outcome.seen,
+        "weaker than the plan, which asks for 2,000 examples of each: most of these tests are written by hand, and"
+        " those by chance have hypothesis's own number of examples. What coverage leads to is the row of atheris;"
+        f" {outcome.note}",
+    )
 
 
 @fault(
@@ -104,6 +128,8 @@ async def parsers(run: Run) -> Outcome:
     "0 uncaught",
     needs=("atheris",),
     seconds=210,
+    least=120,
+    alone=BARE,
 )
 async def guided(run: Run) -> Outcome:
     """One after the other, so that the others' time is not taken: each its share of ten minutes, at least five seconds
@@ -146,6 +172,7 @@ async def _guide(run: Run, name: str, seconds: int) -> tuple[int, str]:
     "0 × 5xx in 50 examples an operation",
     engines=BOTH,
     seconds=120,
+    least=15,
 )
 async def described(run: Run) -> Outcome:
     async with run.house() as house:
@@ -195,7 +222,12 @@ async def _undescribed(run: Run) -> Outcome:
 
 
 @fault(
-    "T27", "hostile requests over real sockets, and hostile words to every channel", "0 through, 0 × 500", seconds=150
+    "T27",
+    "hostile requests over real sockets, and hostile words to every channel",
+    "0 through, 0 × 500",
+    seconds=110,
+    least=110,
+    alone="it is turned away before the database, or composed after it; T26 asks both.",
 )
 async def hostile(run: Run) -> Outcome:
     tests = (
@@ -211,17 +243,33 @@ async def hostile(run: Run) -> Outcome:
     "T28",
     "twenty-four canary secrets through every door",
     "0 seen in logs, answers, metrics or the database",
-    seconds=60,
+    seconds=50,
+    least=50,
+    alone="what is written down passes the same statements on both engines.",
 )
 async def canaries(run: Run) -> Outcome:
     return await suite(run, "tests/test_secrets.py", least=3)
 
 
-@fault("T3", "a start on a full disk or a locked database", "a sentence and an exit that is not 0", seconds=15)
+@fault(
+    "T3",
+    "a start on a full disk or a locked database",
+    "a sentence and an exit that is not 0",
+    seconds=15,
+    least=15,
+    alone="of PostgreSQL that is away, tests/test_postgresql_faults.py.",
+)
 async def starts(run: Run) -> Outcome:
     return await suite(run, "tests/test_faults.py", "tests/test_start_and_stop.py", "-k", "start")
 
 
-@fault("T15", "the words of a storm: counts, critical ones, the budget's end", "all pass", seconds=30)
+@fault(
+    "T15",
+    "the words of a storm: counts, critical ones, the budget's end",
+    "all pass",
+    seconds=20,
+    least=20,
+    alone="it asks the rules and the story, which are the same for both engines.",
+)
 async def counts(run: Run) -> Outcome:
     return await suite(run, "tests/test_quiet.py", "-k", "storm or budget or groups or window", least=5)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from chaos import FAMILIES, power, report
+from chaos import __main__ as stage
 from chaos.files import BROKEN_LINES, malformed
 from chaos.needs import why_not
 from chaos.power import Disk, Step
@@ -30,8 +31,52 @@ def test_every_number_of_the_plan_is_entered() -> None:
     files = {path.stem for path in Path(power.__file__).parent.glob("*.py") if "@fault(" in path.read_text()}
     assert files - {"registry"} == set(FAMILIES)
     for fault in FAULTS:
+        assert len(fault.engines) == 2 or fault.alone, fault.title
+        assert 0 <= fault.least <= fault.seconds
         for need in fault.needs:
             assert why_not(need) is None or isinstance(why_not(need), str)
+
+
+def test_what_no_share_makes_shorter_is_paid_for_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "lacking", lambda *_: [])
+    pairs = [
+        (Fault("T1", "kills", "0", nothing, seconds=630, least=30), "sqlite"),  # type: ignore[arg-type]
+        (Fault("T4", "a minute", "0", nothing, seconds=60, least=60), "sqlite"),  # type: ignore[arg-type]
+    ]
+    assert stage.affordable(pairs, 6.5) == 0.5  # type: ignore[arg-type]
+    assert stage.affordable(pairs, 60) == 1  # type: ignore[arg-type]
+    assert stage.affordable(pairs, 1) == stage.LEAST_SHARE  # type: ignore[arg-type]
+
+
+def test_a_length_of_time_that_decides_is_kept_whole(tmp_path: Path) -> None:
+    assert Run("sqlite", tmp_path, share=0.1).whole(60, 15) == 60
+    assert Run("sqlite", tmp_path, ci=True).whole(60, 15) == 15
+
+
+@pytest.mark.parametrize(
+    ("before", "during", "same"),
+    [
+        ([0.02] * 99, [0.04] * 99, True),
+        ([0.02] * 99, [0.05] * 99, False),
+        ([0.02] * 99, [0.02] * 90 + [float("inf")] * 9, False),
+        ([0.2] * 99, [0.2] * 99, False),
+        ([], [0.01], False),
+    ],
+)
+def test_a_lane_is_the_same_only_where_a_difference_would_show(
+    before: list[float], during: list[float], same: bool
+) -> None:
+    from chaos.vendors import Compared
+
+    assert Compared(before, during).same is same
+
+
+def test_the_newest_schema_is_the_last_of_all() -> None:
+    from chaos.databases import revisions
+    from gateway.store.schema import HEAD
+
+    assert revisions()[0] == "0001"
+    assert revisions()[-1] == HEAD
 
 
 def test_the_page_names_what_was_seen_and_what_was_not_run() -> None:
@@ -39,7 +84,7 @@ def test_the_page_names_what_was_seen_and_what_was_not_run() -> None:
     rows = [
         Row(fault, "sqlite", "held", "3 hums | /tmp/tocsin-chaos-T4-ab/x.db: 0 lost", 1.0, "the hum is low."),
         Row(fault, "postgresql", "NOT HELD", "9 lost"),
-        Row(Fault("T2", "power", "on", nothing), "sqlite", "not run", "strace is not installed"),  # type: ignore[arg-type]
+        Row(Fault("T2", "power", "on", nothing, alone="no server."), "sqlite", "not run", "strace is not installed"),  # type: ignore[arg-type]
     ]
     page = report.document(rows, "python -m chaos", 3.2, 0.5)
     assert "50%" in page
@@ -48,6 +93,7 @@ def test_the_page_names_what_was_seen_and_what_was_not_run() -> None:
     assert "| 9 lost | **not held** |" in page
     assert "- T2, power (SQLite): strace is not installed." in page
     assert "- T4, a disk | that hums: the hum is low." in page
+    assert "## Played on one engine only\n\n- T2, power: no server.\n" in page
 
 
 def test_a_cut_keeps_what_was_synced_and_perhaps_the_rest(tmp_path: Path) -> None:
@@ -103,6 +149,8 @@ def test_what_is_saved_wrong_is_wrong() -> None:
     texts = list(malformed(80))
     assert len(set(texts)) > 60
     assert len(BROKEN_LINES) == 50
+    by_hand = sum(any(line in text for line in BROKEN_LINES if len(line) > 8) for text in texts)
+    assert 25 <= by_hand <= 55  # and the others by chance
 
 
 @pytest.mark.parametrize("mode", ["hole", "reset"])
