@@ -145,7 +145,7 @@ class Service:
         """Nobody lives who held a lease, but other gateways on a database that we share; and the configuration that we
         start with is a good one."""
         if not self.store.shared:
-            await ledger.outbox.release_all()
+            await ledger.outbox.release_all(self.pipeline.now())
         self.pipeline.link_key = self.house.link_key = await ledger.quiet.key("links")
         if await ledger.incidents.living({(GATEWAY, own.CONFIGURATION)}):
             await ledger.inbox.add(own.configuration_taken(new_id(), self.pipeline.now()))

@@ -109,11 +109,14 @@ class Settling:
     async def settle(self, ledger: Ledger, said: Sequence[Said]) -> None:
         pairs = [(one, self._settled(one)) for one in said]
         settled = [Settled(delivery, self._attempt(one, delivery)) for one, delivery in pairs]
-        for id_ in await ledger.outbox.settle(settled):
+        fenced = await ledger.outbox.settle(settled)
+        for id_ in fenced:
             FENCED.labels(self.outlet.name).inc()
             log.warning("settlement fenced", delivery=id_, channel=self.outlet.name)
-        await self._tell_health(ledger, pairs)
-        await self._keep_on(ledger, pairs)
+        # What follows from one that is another's by now, he sees to.
+        ours = [(one, delivery) for one, delivery in pairs if delivery.id not in fenced]
+        await self._tell_health(ledger, ours)
+        await self._keep_on(ledger, ours)
         for one in said if self.rules.wants_links else ():
             await self._spread_link(ledger, one)
         self._count(said)

@@ -98,7 +98,7 @@ class Machine:
         self.house.pipeline = Pipeline(
             self.house.store, before.adapters, before.rules, self.house.clock, new_id, lambda: 0.5
         )
-        await self.house.store.write(lambda ledger: ledger.outbox.release_all())
+        await self.house.store.write(lambda ledger: ledger.outbox.release_all(self.house.clock()))
         await reconsider_all(self.house.pipeline)
 
     async def rest(self) -> None:

@@ -423,7 +423,10 @@ class TestPoison:
         await house.alert("deadly")
         for _ in range(5):
             assert len(await house.claim("team")) == 1
-            await house.store.write(lambda ledger: ledger.outbox.release_all())  # it died, and starts again
+            await house.store.write(
+                lambda ledger: ledger.outbox.release_all(house.clock())
+            )  # it died, and starts again
+            house.clock.push(MINUTE)
         assert await house.claim("team") == ()
         dead = (await house.deliveries("deadly"))["team"]
         assert (dead.state, dead.reason) == ("failed", "the gateway died 5 times while sending this")

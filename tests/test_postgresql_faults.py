@@ -263,6 +263,22 @@ async def test_who_is_to_end_while_the_database_is_silent_ends(
         await connection.close()
 
 
+async def test_who_waits_behind_what_a_lock_keeps_waiting_does_not_wait_twice(postgres_url: str) -> None:
+    async with (
+        running_store(postgres_url) as store,
+        await psycopg.AsyncConnection.connect(postgres_url) as other,
+    ):
+        await other.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
+        first = asyncio.create_task(store.accept(an_event(), None, 0))
+        await asyncio.sleep(0.5)  # it is under way: the rest comes behind it
+        behind = [asyncio.create_task(store.accept(an_event(), None, 0)) for _ in range(9)]
+        async with asyncio.timeout(5):
+            outcomes = await asyncio.gather(first, *behind, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {StoreUnavailable}
+        await other.rollback()
+        assert await store.accept(an_event(), None, 0)
+
+
 async def test_whether_it_can_accept_is_asked_where_it_accepts(postgres_url: str) -> None:
     """Another gateway that decides for long makes nobody unready."""
     async with (

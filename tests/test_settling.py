@@ -106,6 +106,19 @@ class TestReceipts:
         await house.pipeline.turn(outlet, [await house.pipeline.say(outlet, new)], 0)
         assert (await house.deliveries())["team"].state == "said"
 
+    async def test_nothing_follows_from_a_settlement_with_a_stale_token(self, house: House) -> None:
+        """Its new holder may yet get it through: nobody is to hear that the channel fails."""
+        await house.alert()
+        (old,) = await house.claim("team")
+        house.clock.push(HOUR)
+        (new,) = await house.claim("team")
+        outlet = house.outlets["team"]
+        house.teams["team"].answers.append(Rejected("no"))
+        await house.pipeline.turn(outlet, [await house.pipeline.say(outlet, old)], 0)
+        await house.pipeline.turn(outlet, [await house.pipeline.say(outlet, new)], 0)
+        await house.decide()
+        assert [one.source for one in await house.incidents()] == ["scripts"]
+
 
 class TestHealth:
     async def test_a_dead_letter_is_one_incident_told_to_others_and_ended_by_the_next_success(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from pydantic_core import from_json
@@ -19,6 +19,8 @@ from gateway.store.schema import attempts, deliveries, incidents, word
 _TAKEN_BACK = -1
 MOST_UNSETTLED = 5
 """Claims in a row that nobody lived to settle: then the message itself is what kills us."""
+SUSPECT_WAITS: Final[Millis] = 2_000
+"""After a start, for what was under way when the gateway died, twice."""
 
 _NEW = insert(deliveries)
 _PROMISE = Prepared(
@@ -115,7 +117,13 @@ _FAIL = Prepared(
     .where(_THIS, _WAITS, deliveries.c.token == sa.bindparam("held"))
     .values(state="failed", lease_until=0, unsettled=0, reason=sa.bindparam("why"))
 )
-_RELEASE_ALL = Prepared(sa.update(deliveries).where(_WAITS, deliveries.c.lease_until > 0).values(lease_until=0))
+# What was under way at two deaths may be their cause: all others go first.
+_SUSPECT = sa.and_(deliveries.c.unsettled > 1, deliveries.c.due_at < sa.bindparam("later"))
+_RELEASE_ALL = Prepared(
+    sa.update(deliveries)
+    .where(_WAITS, deliveries.c.lease_until > 0)
+    .values(lease_until=0, due_at=sa.case((_SUSPECT, sa.bindparam("later")), else_=deliveries.c.due_at))
+)
 _NEXT = Prepared(
     sa.select(sa.func.min(deliveries.c.due_at).label("due")).where(_LANE, _WAITS, deliveries.c.lease_until == 0)
 )
@@ -287,9 +295,9 @@ class Outbox:
     async def release(self, held: Collection[tuple[str, int]]) -> None:
         await self._connection.put(_RELEASE, [{"delivery": id_, "held": token} for id_, token in held])
 
-    async def release_all(self) -> int:
+    async def release_all(self, now: Millis) -> int:
         """At the start of the only process: no lease can have a living owner."""
-        return await self._connection.run(_RELEASE_ALL)
+        return await self._connection.run(_RELEASE_ALL, {"later": now + SUSPECT_WAITS})
 
     async def look(self, channel: str, now: Millis, most: int) -> list[tuple[str, int]]:
         rows = await self._connection.all(_LOOK, {"lane": channel, "now": now, "ended": now, "most": most})

@@ -37,6 +37,8 @@ FEWEST_AT_ONCE = 32
 last are read. Taken all at once, senders that wait for their answers would all wait for the same disk."""
 MOST_WORKS_AT_ONCE = 8
 STUCK_SECONDS = 4.0
+LONG_SECONDS = 1.0
+"""Where a transaction failed after so long, those behind it have waited for as long, and would wait as long again."""
 RECONNECT_SECONDS = 0.2
 LASTS_SECONDS = 0.02
 """After so long a power cut takes nothing of what was committed; a message that was sent less long ago may then be
@@ -293,12 +295,15 @@ class Writer:
         line.wake.set()
 
     async def _abandon(self, line: Line, error: Exception, futures: list[asyncio.Future[Any]]) -> None:
+        long = line.since is not None and time.monotonic() - line.since > LONG_SECONDS
         await self._roll_back(line)
         if line.loose is not None:
             line.loose = time.monotonic() + FAILED_SECONDS
-        for future in futures:
+        behind = [future for future in line.waiting() if future not in self._patient] if long else []
+        for future in (*futures, *behind):
             if not future.done():
                 future.set_exception(unavailable(error))
+        line.forget()
         log.warning("transaction failed", fault=in_a_line(error))
 
     async def _roll_back(self, line: Line) -> None:

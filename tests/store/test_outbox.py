@@ -11,6 +11,7 @@ import pytest
 from gateway.clock import new_id
 from gateway.contracts import Attempt, Settled, Store
 from gateway.model import Delivery
+from gateway.store.outbox import SUSPECT_WAITS
 from tests.stage import HOUR, MINUTE, NOON
 from tests.store.things import a_delivery
 
@@ -117,7 +118,7 @@ class TestClaiming:
         await store.write(lambda ledger: ledger.outbox.release([(first.id, first.token)]))
         await store.write(lambda ledger: ledger.outbox.release([]))
         assert [delivery.id for delivery in await claim(store)] == [first.id]
-        assert await store.write(lambda ledger: ledger.outbox.release_all()) == 2
+        assert await store.write(lambda ledger: ledger.outbox.release_all(NOON)) == 2
         assert {delivery.id for delivery in await claim(store)} == {first.id, second.id}
 
     async def test_what_another_has_taken_over_is_his_and_nobody_elses_to_give_back(self, store: Store) -> None:
@@ -129,12 +130,23 @@ class TestClaiming:
         assert await claim(store, NOON + LEASE + 1) == []
         assert await settle(store, new, state="said", said=1) == []
 
+    async def test_what_was_under_way_at_two_deaths_lets_all_others_go_first(self, store: Store) -> None:
+        """Else, at each start, it would kill the gateway again before anything else is said."""
+        await promise(store, deadly := a_delivery(), other := a_delivery(channel="ops"))
+        for _ in range(2):
+            (taken,) = await claim(store)
+            await store.write(lambda ledger: ledger.outbox.release_all(NOON))
+        assert taken.id == deadly.id
+        assert await claim(store) == []
+        assert [one.id for one in await claim(store, channel="ops")] == [other.id]
+        assert [one.id for one in await claim(store, NOON + SUSPECT_WAITS)] == [deadly.id]
+
     async def test_what_killed_the_gateway_five_times_is_given_up(self, store: Store) -> None:
         await promise(store, deadly := a_delivery())
-        for _ in range(5):
-            assert len(await claim(store)) == 1
-            await store.write(lambda ledger: ledger.outbox.release_all())
-        left = [one for one in await claim(store) if one.state != "failed"]
+        for now in range(NOON, NOON + 5 * HOUR, HOUR):
+            assert len(await claim(store, now)) == 1
+            await store.write(lambda ledger, now=now: ledger.outbox.release_all(now))
+        left = [one for one in await claim(store, NOON + 5 * HOUR) if one.state != "failed"]
         assert left == []
         found = await get(store, deadly)
         assert (found.state, found.reason) == ("failed", "the gateway died 5 times while sending this")
@@ -255,7 +267,7 @@ class TestTakingBack:
         if how == "it failed":
             await settle(store, taken, state="waiting", tries=1, due_at=NOON + 5)
         else:
-            await store.write(lambda ledger: ledger.outbox.release_all())
+            await store.write(lambda ledger: ledger.outbox.release_all(NOON))
         held = await store.write(lambda ledger: ledger.outbox.held("team", NOON + 9, 9, urgent=True, heard_too=True))
         assert held == [], "nor does a summary tell of it"
         await promise(store, other := a_delivery())
