@@ -24,6 +24,8 @@ log = logger()
 
 DRAIN_SECONDS = 5.5
 """What is being sent at a stop of the process has so long. At a reload it has as long as it takes."""
+STANDSTILL_SECONDS = 12.0
+"""As long at a standstill: whoever waits for it does so for twenty."""
 CLOSE_SECONDS = 1.0
 
 
@@ -90,9 +92,9 @@ class Lanes:
             await self._crew.stop(f"lane {name}")
 
     async def drain(self) -> bool:
-        """After `rest`: let what is being sent end, and write it down. Whether all of it is."""
+        """After `rest`, for a standstill: let what is being sent end, and write it down. Whether all of it is."""
         self._hurry.set()
-        drained = await asyncio.gather(*(lane.drain(DRAIN_SECONDS) for lane in self._lanes.values()))
+        drained = await asyncio.gather(*(lane.drain(STANDSTILL_SECONDS) for lane in self._lanes.values()))
         if self._ending:  # channels that a reload has just closed
             await asyncio.wait(self._ending, timeout=DRAIN_SECONDS + CLOSE_SECONDS)
         return all(drained)

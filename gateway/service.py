@@ -253,7 +253,6 @@ class Service:
 
     async def _tidy(self) -> None:
         while True:
-            self._crew.beat("tidy")
             with suppress(StoreUnavailable):
                 await self._untold.tell_rest()
                 await self.store.write(self._report)
@@ -262,6 +261,7 @@ class Service:
                 if await self.store.read(self._strays):
                     await self.store.write(self._sweep)
                 await self.store.read(self._measure)
+                self._crew.beat("tidy")
             await asyncio.sleep(TIDY_SECONDS)
 
     async def _retain(self) -> None:

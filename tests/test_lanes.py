@@ -211,6 +211,24 @@ async def test_a_stop_in_the_midst_of_such_an_ending_is_as_short_as_any(tmp_path
     assert vendor.asked == 2
 
 
+async def test_a_standstill_waits_for_what_is_being_sent_for_longer_than_a_stop(tmp_path: Path) -> None:
+    """Cut off, it would be said again from where the database is by then."""
+    vendor = Slow()
+    async with vendor.listening() as url, running(tmp_path, text(url)) as house:
+        await house.alert("slow")
+        await vendor.reached.wait()
+        halting = asyncio.create_task(house.service._halt())
+        await asyncio.sleep(4 * lanes.DRAIN_SECONDS)
+        assert not halting.done()
+        vendor.go.set()
+        assert await halting
+        assert await lease(house) == 0
+        await house.service._go_on()
+        (delivery,) = await team(house)
+        assert (delivery["state"], delivery["attempts"]) == ("said", 1)
+    assert vendor.asked == 1
+
+
 async def test_a_standstill_in_the_midst_of_such_an_ending_leaves_nothing_under_way(tmp_path: Path) -> None:
     vendor = Slow()
     async with vendor.listening() as url, running(tmp_path, text(url)) as house:
