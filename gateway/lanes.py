@@ -24,7 +24,7 @@ log = logger()
 
 DRAIN_SECONDS = 5.5
 """What is being sent at a stop of the process has so long. At a reload it has as long as it takes."""
-STANDSTILL_SECONDS = 12.0
+STANDSTILL_SECONDS = 10.0
 """As long at a standstill: whoever waits for it does so for twenty."""
 CLOSE_SECONDS = 1.0
 

@@ -107,7 +107,7 @@ class Service:
         await self._apply(self.house.configuration)
         self._set_out()
         if self.store.engine.file is not None:
-            standstill = Standstill(self.store.engine.file, self._halt, self._go_on)
+            standstill = Standstill(self.store.engine.file, self._halt, self._go_on, self.store.refuse)
             self._crew.start("standstill", lambda: standstill.follow(lambda: self._crew.beat("standstill")))
         gc.collect()
         gc.freeze()

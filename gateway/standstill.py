@@ -19,19 +19,25 @@ from gateway.telemetry import logger
 log = logger()
 
 LOOK_SECONDS: Final = 0.5
+REMOVED: Final = "the database's file was removed or replaced; the gateway must be started anew"
 
 
 class Standstill:
-    """`halt` brings everything to rest and gives whether it has; `go_on` starts it again. Raises OSError where the
-    database is no file yet."""
+    """`halt` brings everything to rest and gives whether it has; `go_on` starts it again; `refuse` has all that would
+    be stored refused from now on, with this reason. Raises OSError where the database is no file yet."""
 
     def __init__(
-        self, database: Path, halt: Callable[[], Awaitable[bool]], go_on: Callable[[], Awaitable[None]]
+        self,
+        database: Path,
+        halt: Callable[[], Awaitable[bool]],
+        go_on: Callable[[], Awaitable[None]],
+        refuse: Callable[[str], None],
     ) -> None:
         self._database = database
         self._file = database.stat()
         self._halt = halt
         self._go_on = go_on
+        self._refuse = refuse
         self._resting = False
         self._over = False
 
@@ -53,6 +59,7 @@ class Standstill:
             self._over = True
         elif not self._in_place():
             # What is written now is in no file that anybody will open again.
+            self._refuse(REMOVED)
             log.error("database removed", file=str(self._database), todo="put the right one there; start anew")
             self._over = True
         elif note is not None:

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 from gateway.errors import TocsinError
+from gateway.standstill import REMOVED
 from gateway.store.moving_note import Mover, Note, acknowledge, look, place, refuse_moved
 from tests.fakes.receiver import Receiver
 from tests.house import running
@@ -151,8 +152,10 @@ async def test_a_file_that_is_removed_or_replaced_takes_nothing_more(
 
         await until(refused, 3)
         await asyncio.sleep(1.2)
-        assert (await post(house, "after")).status_code == 503
-        assert (await house.client.get("/readyz")).status_code == 503
+        answer = await post(house, "after")
+        assert (answer.status_code, answer.json()["detail"]) == (503, REMOVED)
+        ready = await house.client.get("/readyz")
+        assert (ready.status_code, ready.json()["store"]) == (503, REMOVED)
 
 
 def test_nobody_starts_while_the_rest_is_copied_and_two_do_not_move_at_once(tmp_path: Path) -> None:

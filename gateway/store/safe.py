@@ -95,10 +95,13 @@ class Safe:
             await reader.close()
         self.engine.close()
 
+    def refuse(self, why: str) -> None:
+        """Write nothing from now on; whoever asks is told why, as he is told first."""
+        self.halted = self.halted or why
+
     async def halt(self, why: str) -> bool:
-        """Write nothing from now on; whoever asks is told why. Whether what was to be written is; where a disk hangs
-        it is not within five seconds."""
-        self.halted = why
+        """As `refuse`. Whether what was to be written is; where a disk hangs it is not within five seconds."""
+        self.refuse(why)
         for _ in range(round(IDLE_SECONDS / LOOK_SECONDS)):
             if self.writer.idle:
                 return True

@@ -25,14 +25,14 @@ from gateway.store.moving_note import Mover
 from gateway.store.schema import metadata
 from gateway.store.server_url import server_url
 from gateway.store.transfer import source
-from gateway.store.transfer.bound import Over, bounded
+from gateway.store.transfer.bound import Overdue, bounded
 from gateway.store.transfer.target import Target, opened
 from gateway.values import frozen
 
 TABLES: Final = tuple(table for table in metadata.sorted_tables if table.name != "replicas")
 """Who runs on the old database says nothing about the new one."""
 STAND_SECONDS: Final = 20.0
-"""A gateway looks twice a second, and what it is sending may take six seconds to end."""
+"""A gateway looks twice a second, and what it is sending may take ten seconds to end."""
 _LOOK_SECONDS: Final = 0.02
 _TOLD_EVERY: Final = 50_000
 _STEPS: Final = 100_000
@@ -154,7 +154,7 @@ def _write_down(mover: Mover, to: str) -> None:
         ) from None
 
 
-def _catch_up(path: Path, snapshot: Path, target: Target, rows: dict[str, int], over: Over) -> int:
+def _catch_up(path: Path, snapshot: Path, target: Target, rows: dict[str, int], over: Overdue) -> int:
     """What came, changed and went since the snapshot; how many rows that was."""
     after = 0
     with source.beside(path, snapshot) as connection:
@@ -169,7 +169,7 @@ def _catch_up(path: Path, snapshot: Path, target: Target, rows: dict[str, int], 
     return after
 
 
-def _compare(path: Path, target: Target, over: Over) -> None:
+def _compare(path: Path, target: Target, over: Overdue) -> None:
     """Raises TocsinError where the two do not hold the same."""
     connection = source.connect(path)
     connection.set_progress_handler(over, _STEPS)

@@ -14,12 +14,12 @@ MOST_SECONDS: Final = 600.0
 TOLD_SECONDS: Final = 60.0
 _AGAIN_SECONDS: Final = 0.2
 
-Over = Callable[[], bool]
+Overdue = Callable[[], bool]
 """Whether the time is up: whoever is at work ends at once."""
 
 
 @contextmanager
-def bounded(since: float | None, cancel: Callable[[], None], tell: Callable[[str], None]) -> Iterator[Over]:
+def bounded(since: float | None, cancel: Callable[[], None], tell: Callable[[str], None]) -> Iterator[Overdue]:
     """Within, at most MOST_SECONDS pass after `since`, of `monotonic`; without bound where that is None. `tell` hears
     once a minute how many have. `cancel` ends what the other database is doing, and is called again until the block
     has ended.
