@@ -15,7 +15,8 @@ JUMP: Final[Millis] = 2_000
 SLEW: Final[Millis] = 5
 
 _lock = threading.Lock()
-_last = [0]
+_last = {False: 0, True: 0}
+"""Of ids by the machine's own clock, and by another: neither drags the other along."""
 # The two upper bits of a digit are the variant, 0b10; the two lower ones are noise.
 _VARIANT: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
@@ -77,6 +78,6 @@ def new_id(now: Millis | None = None) -> str:
     12 bits after the milliseconds are a fraction of the millisecond, stepped on where it repeats."""
     with _lock:
         ticks = (time.time_ns() << 12) // 1_000_000 if now is None else now << 12
-        _last[0] = ticks = max(ticks, _last[0] + 1)
+        _last[now is None] = ticks = max(ticks, _last[now is None] + 1)
     stamp, noise = f"{ticks:015x}", os.urandom(8).hex()
     return f"{stamp[:8]}-{stamp[8:12]}-7{stamp[12:]}-{_VARIANT[noise[0]]}{noise[1:4]}-{noise[4:]}"

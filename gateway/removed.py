@@ -23,7 +23,7 @@ async def take_back(ledger: Ledger, known: Collection[str], now: Millis) -> froz
     told = await ledger.incidents.living({(GATEWAY, own.removed_key(name)) for name in known})
     # The alert of a moment ago may be undecided still, so that no incident lives yet.
     for name in sorted(name for name in known if name in back or (GATEWAY, own.removed_key(name)) in told):
-        await ledger.inbox.add(own.channel_back(name, new_id(), now))
+        await ledger.inbox.add(own.channel_back(name, new_id(now), now))
     for name, count in back.items():
         log.info("deliveries promised again", channel=name, count=count, reason="the channel is back")
     return frozenset(back)
@@ -40,4 +40,4 @@ async def abandon(ledger: Ledger, known: Collection[str], configuration: str, no
     for name, count in orphans.items():
         log.warning("deliveries abandoned", channel=name, count=count, reason=REASON)
         if count:
-            await ledger.inbox.add(own.channel_removed(name, count, new_id(), now))
+            await ledger.inbox.add(own.channel_removed(name, count, new_id(now), now))

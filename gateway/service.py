@@ -89,6 +89,9 @@ class Service:
             started_at=now_ms(),
         )
         self._untold = Untold(self.pipeline)
+        self._sweeper = sweeping.Sweeper(
+            self.store, self._bounds, self.pipeline.now, lambda: self._crew.beat("retention"), self._respanned
+        )
         self._following = Following(options.config, options.environ, self.house, self._apply, self._untold)
 
     def app(self) -> ASGIApp:
@@ -148,7 +151,7 @@ class Service:
             await ledger.outbox.release_all(self.pipeline.now())
         self.pipeline.link_key = self.house.link_key = await ledger.quiet.key("links")
         if await ledger.incidents.living({(GATEWAY, own.CONFIGURATION)}):
-            await ledger.inbox.add(own.configuration_taken(new_id(), self.pipeline.now()))
+            await ledger.inbox.add(own.configuration_taken(self.pipeline.new_id(), self.pipeline.now()))
 
     async def stop(self) -> None:
         """What is under way ends or is given back; within ten seconds, as SIGTERM allows."""
@@ -265,10 +268,7 @@ class Service:
             await asyncio.sleep(TIDY_SECONDS)
 
     async def _retain(self) -> None:
-        sweeper = sweeping.Sweeper(
-            self.store, self._bounds, self.pipeline.now, lambda: self._crew.beat("retention"), self._respanned
-        )
-        await sweeper.serve()
+        await self._sweeper.serve()
 
     def _bounds(self) -> retention.Bounds:
         inforce = self.house.configuration

@@ -33,7 +33,7 @@ BETWEEN_SWEEPS_SECONDS: Final = 600.0
 BETWEEN_SWEEPS: Final = 0.1
 """Of the shorter span, where that is less; at least a second."""
 LEAP: Final[Millis] = 86_400_000
-LEAP_SECONDS: Final = 3_600.0
+LEAP_MILLIS: Final = 3_600_000
 """A clock that is put forward by a day or more is not believed for an hour: what it makes old would be gone for
 good."""
 FIRST_REST_SECONDS: Final = 5.0
@@ -59,28 +59,30 @@ class Sweeper:
         self._beat = beat
         self._changed = changed
         self._ahead = now() - _ran()
+        self._believes_at = 0
 
     async def serve(self) -> None:
         await self._rest(FIRST_REST_SECONDS)
         while True:
             self._changed.clear()
             try:
-                if self._leapt():
-                    log.warning("sweep postponed", reason="the clock was put forward by a day or more")
-                    await self._rest(LEAP_SECONDS)
-                    continue
                 await self.sweep()
             except StoreUnavailable as error:
                 log.warning("sweep postponed", reason=str(error))
             await self._rest(self._between(), self._changed)
 
-    def _leapt(self) -> bool:
-        """Whether the clock was put forward since this was asked last."""
+    def _believe(self) -> None:
+        """Raises StoreUnavailable for an hour after the clock was put forward by a day or more."""
         before, self._ahead = self._ahead, self._now() - _ran()
-        return self._ahead - before >= LEAP
+        if self._ahead - before >= LEAP:
+            self._believes_at = _ran() + LEAP_MILLIS
+        if _ran() < self._believes_at:
+            raise StoreUnavailable("the clock was put forward by a day or more")
 
     def _between(self) -> float:
         """Seconds from a sweep to the next."""
+        if _ran() < self._believes_at:
+            return (self._believes_at - _ran()) / 1_000
         bounds = self._bounds()
         shorter = (self._now() - max(bounds.events, bounds.incidents)) / 1_000
         return min(BETWEEN_SWEEPS_SECONDS, max(BETWEEN_SWEEPS * shorter, 1.0))
@@ -116,6 +118,7 @@ class Sweeper:
         place: retention.Place | None = retention.START
         while place is not None:
             self._beat()
+            self._believe()
             looked = await retention.look(self._store, kind, self._bounds(), place)
             place = looked.place
             if looked.ids:
@@ -125,6 +128,7 @@ class Sweeper:
 
     async def _bite(self, work: Callable[[], Awaitable[T]]) -> T:
         self._beat()
+        self._believe()
         started = time.perf_counter()
         done = await work()
         took = time.perf_counter() - started

@@ -138,7 +138,9 @@ class Inbox:
         large = [row["id"] for row in rows if row["body"] is None]
         fetched = await self._connection.all(_BODIES, {"ids": listed(large)}) if large else []
         bodies = {row["id"]: row["body"] for row in fetched}
-        return [_event({**dict(row), "body": bodies[row["id"]]} if row["body"] is None else row) for row in rows]
+        # One that another gateway has decided and deleted meanwhile is not there any more.
+        there = [row for row in rows if row["body"] is not None or row["id"] in bodies]
+        return [_event({**dict(row), "body": bodies[row["id"]]} if row["body"] is None else row) for row in there]
 
     async def add(self, event: Event) -> None:
         await self._connection.put(_ADD, [_row(event)])

@@ -44,14 +44,17 @@ class Line:
         transaction has been said yet. Raises what the engine raises."""
         self.since, self.under_way = time.monotonic(), futures
         try:
-            await self.open().begin(lasting=lasting)
+            if self.connection is None:
+                self.connection = await self.connect()
+            await self.connection.begin(lasting=lasting)
         except self._passing:
-            if not self.open().broken:
+            refused = all(future.done() for future in futures)  # it took so long that nobody waits any more
+            if self.connection is None or not self.connection.broken or refused:
                 raise
             await self.close()
             self.since = time.monotonic()
             self.connection = await self.connect()
-            await self.open().begin(lasting=lasting)
+            await self.connection.begin(lasting=lasting)
 
     async def commit(self, *, lasting: bool = True) -> None:
         await self.open().control("COMMIT")

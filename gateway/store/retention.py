@@ -105,7 +105,9 @@ _TAKE_DIGESTS = _taken(
     sa.not_(_promised_of(digests)),
     sa.not_(sa.exists(sa.select(members.c.digest_id).where(members.c.digest_id == digests.c.id))),
 )
-_TAKE_SILENCES = _taken(silences, silences.c.until < _BEFORE)
+# Its timer tells of what it hid: until that has rung, it is not over.
+_RINGS = sa.exists(sa.select(timers.c.subject).where(timers.c.subject == silences.c.id))
+_TAKE_SILENCES = _taken(silences, silences.c.until < _BEFORE, sa.not_(_RINGS))
 _TAKE_OVERRIDES = _taken(overrides, overrides.c.end < _BEFORE)
 
 

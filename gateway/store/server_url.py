@@ -58,9 +58,14 @@ def _parts(url: str) -> Mapping[str, str] | None:
 
 def _split_in_the_password(url: str, parts: Mapping[str, str]) -> bool:
     """Whether a raw / or @ of the password has made a part of it the host, the port or the name, which are shown."""
-    path = url.partition("://")[2].partition("/")[2].partition("?")[0]
+    before, _, behind = url.partition("://")[2].partition("/")
+    asked = before.rpartition("@")[2].partition("?")[2]
+    path = "" if asked else behind.partition("?")[0]  # a ? before the / begins the query, and the / is within that
+    host = parts.get("host", "")
+    if f"{asked}/{behind}".find("host=@") >= 0:
+        host = host.removeprefix("@")  # the name of an abstract socket
     ports = parts.get("port", "").split(",")
-    return "@" in parts.get("host", "") or "@" in path or not all(port.isdecimal() for port in ports if port)
+    return "@" in host or "@" in path or not all(port.isdecimal() for port in ports if port)
 
 
 def _shown(parts: Mapping[str, str]) -> str:

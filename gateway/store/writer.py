@@ -160,6 +160,7 @@ class Writer:
                 for queue in works:
                     if queue:
                         await self._work_some(line, queue)
+                self._watch_over(line)
 
     async def _connected(self, line: Line) -> bool:
         """Whether there is a connection; one that broke is made anew. Where none can be had, whoever waits is told."""
@@ -218,7 +219,8 @@ class Writer:
         if len(group) > 1:
             futures = [future for _, future in group]
             for number, one in enumerate(group, 1):
-                await self._accept(line, [one], futures[number:])
+                if not one[1].done():  # who has been refused meanwhile must not be stored
+                    await self._accept(line, [one], futures[number:])
         elif not group[0][1].done():
             group[0][1].set_exception(fault)
 
@@ -228,7 +230,6 @@ class Writer:
             await self._work_alone(line, *group[0])
         elif group:
             await self._work_together(line, group)
-        self._watch_over(line)
 
     async def _work_alone(self, line: Line, wish: Wish, future: asyncio.Future[Any]) -> None:
         result: Any = None
@@ -254,7 +255,8 @@ class Writer:
         try:
             await line.begin(futures, lasting=lasting)
             for wish, future in group:
-                outcomes.append((future, *await self._one(line.open(), wish.work)))
+                if not future.done():
+                    outcomes.append((future, *await self._one(line.open(), wish.work)))
             await line.commit(lasting=lasting)
         except self._faults.passing as error:
             await self._abandon(line, error, futures)
