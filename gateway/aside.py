@@ -34,25 +34,26 @@ async def tried(work: Awaitable[T]) -> T | Exception:
 async def ring_alone(store: Store, moving: Callable[[], Moving], most: int) -> Rung:
     """Act on the timers that are due, each in a transaction of its own, and put off those that cannot be."""
     due = await store.read(lambda ledger: ledger.timers.look(moving().now, most))
-    channels: frozenset[str] = frozenset()
+    rung: list[Rung] = []
     stuck: list[tuple[Timer, Exception]] = []
     for timer in due:
-        woken = await tried(store.write(partial(_ring, moving=moving(), timer=timer), lasting=False))
-        if isinstance(woken, Exception):
-            stuck.append((timer, woken))
+        done = await tried(store.write(partial(_ring, moving=moving(), timer=timer), lasting=False))
+        if isinstance(done, Exception):
+            stuck.append((timer, done))
         else:
-            channels |= woken
+            rung.append(done)
     if stuck:
         await store.write(lambda ledger: _put_off(ledger, moving(), [timer for timer, _ in stuck]))
     for timer, fault in stuck:
         PUT_OFF.labels(timer.kind).inc()
         log.error("timer put off", kind=timer.kind, subject=timer.subject, name=timer.name, exc_info=fault)
-    return Rung(len(due), channels)
+    channels = frozenset(name for one in rung for name in one.channels)
+    return Rung(len(due), channels, left=any(one.left for one in rung))
 
 
-async def _ring(ledger: Ledger, moving: Moving, timer: Timer) -> frozenset[str]:
+async def _ring(ledger: Ledger, moving: Moving, timer: Timer) -> Rung:
     taken = await ledger.timers.take(timer, moving.now)
-    return await act_on(ledger, moving, [taken]) if taken is not None else frozenset()
+    return Rung() if taken is None else await act_on(ledger, moving, [taken])
 
 
 async def _put_off(ledger: Ledger, moving: Moving, timers: Sequence[Timer]) -> None:

@@ -1,15 +1,20 @@
-"""A lane that a fault of ours has stopped is cleared: what causes it is found by trying each alone, and given up."""
+"""A lane that a fault of ours has stopped is cleared: what causes it is found by trying each alone, and given up.
+
+Where none can be taken up, it is not theirs: they are put off, and all of them are said once that is mended.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from gateway.aside import tried
-from gateway.contracts import Ledger
-from gateway.model import Severity
+from gateway.answering import Answering
+from gateway.aside import LATER, tried
+from gateway.carrying import Moving
+from gateway.contracts import Ledger, Owed
+from gateway.model import GATEWAY, Delivery, Sent
 from gateway.pipeline import Pipeline
 from gateway.rules import own
 from gateway.settling import Outlet, Said, Settling
@@ -27,23 +32,31 @@ async def settle_alone(pipeline: Pipeline, outlet: Outlet, said: Said) -> None:
     settling = _settling(pipeline, outlet)
     fault = await tried(pipeline.store.write(lambda ledger: settling.settle(ledger, [said])))
     if isinstance(fault, Exception):
-        delivery = said.claim.delivery
-        await _give_up(pipeline, outlet, {(delivery.id, delivery.token): fault}, "writing down what became of this")
+        delivery, incident = said.claim.delivery, said.claim.incident
+        about = (delivery.incident, delivery.route, delivery.person, incident.source, incident.severity)
+        owed = Owed(delivery.id, delivery.token, *about)
+        missed = not isinstance(said.receipt, Sent)
+        await _give_up(pipeline, outlet, {owed: fault}, "writing down what became of this", missed=missed)
         return
     pipeline.woken(frozenset(settling.woken))
     pipeline.arrived.set()
 
 
-async def clear(pipeline: Pipeline, outlet: Outlet) -> None:
-    """Make dead letters of those that are due and cannot be taken up. Raises StoreUnavailable."""
+async def clear(pipeline: Pipeline, outlet: Outlet) -> bool:
+    """Make dead letters of those that are due and cannot be taken up; put them off where none can. Whether there were
+    such. Raises StoreUnavailable."""
     store, now = pipeline.store, pipeline.now()
-    faults: dict[tuple[str, int], Exception] = {}
-    for id_, token in await store.read(lambda ledger: ledger.outbox.look(outlet.name, now, LOOKED_AT)):
-        fault = await tried(store.read(partial(_take_up, pipeline=pipeline, outlet=outlet, id_=id_)))
+    faults: dict[Owed, Exception] = {}
+    due = await store.read(lambda ledger: ledger.outbox.look(outlet.name, now, LOOKED_AT))
+    for owed in due:
+        fault = await tried(store.read(partial(_take_up, pipeline=pipeline, outlet=outlet, id_=owed.id)))
         if isinstance(fault, Exception):
-            faults[id_, token] = fault
-    if faults:
-        await _give_up(pipeline, outlet, faults, "taking this up")
+            faults[owed] = fault
+    if faults and len(faults) == len(due) > 1:
+        await _put_off(pipeline, outlet, faults)
+    elif faults:
+        await _give_up(pipeline, outlet, faults, "taking this up", missed=True)
+    return bool(faults)
 
 
 async def _take_up(ledger: Ledger, pipeline: Pipeline, outlet: Outlet, id_: str) -> None:
@@ -55,20 +68,61 @@ async def _take_up(ledger: Ledger, pipeline: Pipeline, outlet: Outlet, id_: str)
         await turning.claims(ledger, _settling(pipeline, unbound), [delivery], None)
 
 
-async def _give_up(pipeline: Pipeline, outlet: Outlet, faults: Mapping[tuple[str, int], Exception], doing: str) -> None:
-    why = {held: f"a fault of the gateway while {doing}: {type(fault).__name__}" for held, fault in faults.items()}
-    reason = next(iter(why.values()))
+async def _put_off(pipeline: Pipeline, outlet: Outlet, faults: Mapping[Owed, Exception]) -> None:
+    fault = next(iter(faults.values()))
+    reason = _reason("taking this up", fault)
 
     async def work(ledger: Ledger) -> None:
-        await ledger.outbox.fail(why)
-        failing = own.channel_fails(outlet.name, reason, Severity.ERROR, pipeline.new_id(), pipeline.now())
-        await ledger.inbox.add(failing)
+        until = pipeline.now() + LATER
+        await ledger.outbox.put_off([(owed.id, owed.token) for owed in faults], reason, until)
+        await _tell(ledger, pipeline, outlet, list(faults), reason)
 
     await pipeline.store.write(work)
     pipeline.arrived.set()
-    for (id_, _), fault in faults.items():
+    log.error("deliveries put off", channel=outlet.name, count=len(faults), exc_info=fault)
+
+
+async def _give_up(
+    pipeline: Pipeline, outlet: Outlet, faults: Mapping[Owed, Exception], doing: str, *, missed: bool
+) -> None:
+    """`missed`: nobody has heard of them, so a person's next channel is told."""
+    why = {owed: _reason(doing, fault) for owed, fault in faults.items()}
+
+    async def work(ledger: Ledger) -> None:
+        await ledger.outbox.fail({(owed.id, owed.token): reason for owed, reason in why.items()})
+        await _tell(ledger, pipeline, outlet, list(faults), next(iter(why.values())))
+
+    await pipeline.store.write(work)
+    pipeline.arrived.set()
+    for owed, fault in faults.items():
         FAILED.labels(outlet.name).inc()
-        log.error("delivery failed", channel=outlet.name, delivery=id_, exc_info=fault)
+        log.error("delivery failed", channel=outlet.name, delivery=owed.id, exc_info=fault)
+        if missed:
+            await _tell_next(pipeline, outlet, owed, why[owed])
+
+
+async def _tell_next(pipeline: Pipeline, outlet: Outlet, owed: Owed, reason: str) -> None:
+    """A person whose page it was hears of it over his next channel."""
+    now = pipeline.now()
+    page = Delivery(owed.id, owed.incident, outlet.name, 1, now, route=owed.route, person=owed.person)
+    answering = Answering(Moving(pipeline.rules, now, pipeline.new_id))
+    channels = await tried(pipeline.store.write(lambda ledger: answering.fail_over(ledger, page, reason)))
+    if isinstance(channels, Exception):
+        log.error("nobody else was told", delivery=owed.id, exc_info=channels)
+    else:
+        pipeline.woken(channels or frozenset())
+
+
+async def _tell(ledger: Ledger, pipeline: Pipeline, outlet: Outlet, owed: Sequence[Owed], reason: str) -> None:
+    """An alert of the gateway's own; none where only such could not be told."""
+    others = [one.severity for one in owed if one.source != GATEWAY]
+    if others:
+        worst = max(others)
+        await ledger.inbox.add(own.channel_fails(outlet.name, reason, worst, pipeline.new_id(), pipeline.now()))
+
+
+def _reason(doing: str, fault: Exception) -> str:
+    return f"a fault of the gateway while {doing}: {type(fault).__name__}"
 
 
 def _settling(pipeline: Pipeline, outlet: Outlet) -> Settling:

@@ -30,6 +30,7 @@ from gateway.model import (
     Receipt,
     Ref,
     Replica,
+    Severity,
     Silence,
     Timer,
     TimerKind,
@@ -342,6 +343,20 @@ MOST_BYTES: Final = 2 * 1024 * 1024
 transaction may last, and held in memory all at once."""
 
 
+@frozen
+class Owed:
+    """A delivery that is due, as far as it can be read for certain. Of a summary, `source` is '' and `severity` that
+    of what is critical: it speaks for many."""
+
+    id: str
+    token: int
+    incident: str
+    route: str
+    person: str
+    source: str
+    severity: Severity
+
+
 class Inbox(Protocol):
     """Events, and the ids that senders have burned."""
 
@@ -540,8 +555,11 @@ class Outbox(Protocol):
         """Give claims back, (id, token) each, as if they had not been taken: the lane is stopping. Those whose token
         holds no more are another's now, and stay his."""
 
-    async def look(self, channel: str, now: Millis, most: int) -> list[tuple[str, int]]:
-        """What `claim` would take, (id, token) each, without reading what else there is of it."""
+    async def look(self, channel: str, now: Millis, most: int) -> list[Owed]:
+        """What `claim` would take, without reading what else there is of it."""
+
+    async def put_off(self, held: Collection[tuple[str, int]], reason: str, until: Millis) -> None:
+        """Let these wait until then, (id, token) each, where they wait and the token holds."""
 
     async def fail(self, held: Mapping[tuple[str, int], str]) -> None:
         """Make dead letters of these, (id, token) and the reason, where they wait and the token holds."""

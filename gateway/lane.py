@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from gateway.aside import tried
 from gateway.clearing import clear, settle_alone
 from gateway.errors import StoreUnavailable
 from gateway.model import Millis, Sent
@@ -23,8 +24,10 @@ log = logger()
 RENEW_SECONDS = 5.0
 """A sixth of the lease: several may fail before it ends."""
 HAND_IN_SECONDS = 0.5
+AWAY_SECONDS = 25.0
+"""The store was away for so long that claims, which last for thirty, may have ended with nobody to hold them."""
 BACK_SECONDS = 10.0
-"""After the store was away: so long the other gateways have to write down what they said meanwhile."""
+"""After that the other gateways have so long to write down what they said meanwhile."""
 GATHER_SECONDS = 0.005
 """What was said waits so long for what is being said: one transaction writes down all of it."""
 STRUGGLES_AFTER: Millis = 15 * 60_000
@@ -43,6 +46,8 @@ class Lane:
         self._failing_since: Millis | None = None
         self._recovered = False
         self._fell = False
+        self._unbound = False
+        self._turned_at = time.monotonic()
         self._back_until = 0.0
         self._wake = asyncio.Event()
         self._quiet = asyncio.Event()
@@ -51,6 +56,12 @@ class Lane:
         self._turning: tuple[asyncio.Future[Turn], list[Said]] | None = None
         self._back: list[tuple[str, int]] = []
         self._heir: Lane | None = None
+        self._before: Lane | None = None
+
+    def follow(self, before: Lane) -> None:
+        """It takes the place of one that may have something under way still: that is not said a second time, and takes
+        room."""
+        self._before = before
 
     def inherit(self, before: Lane) -> None:
         """It speaks to whom the lane before spoke to: its pace, its rest and what the vendor asked for are ours, and
@@ -77,10 +88,8 @@ class Lane:
             except StoreUnavailable as error:
                 log.warning("lane postponed", channel=self.outlet.name, reason=str(error))
                 wait = 1.0
-                self._back_until = time.monotonic() + BACK_SECONDS
                 self._wake.clear()
-            else:
-                beat()
+            beat()
             if wait > 0:
                 await waited(self._wake, min(wait, self._pipeline.store.tick))
 
@@ -152,8 +161,11 @@ class Lane:
         """Write down what was said, and give back what nobody says. Raises StoreUnavailable; then both are kept."""
         if self._said:
             said = list(self._said)
-            await self._pipeline.turn(self.outlet, said, 0)
-            self._said = self._said[len(said) :]
+            fault = await tried(self._pipeline.turn(self.outlet, said, 0))
+            if isinstance(fault, Exception):
+                await self._settle_alone()
+            else:
+                self._said = self._said[len(said) :]
         if self._back:
             back = self._back
             await self._pipeline.store.write(lambda ledger: ledger.outbox.release(back))
@@ -168,18 +180,21 @@ class Lane:
         if not most and not said and not held:
             return wait
         recovered, self._recovered = self._recovered, False
+        began = time.monotonic()
+        if began - self._turned_at > AWAY_SECONDS:
+            self._back_until = began + BACK_SECONDS
         turning = asyncio.ensure_future(
             self._pipeline.turn(
-                self.outlet,
+                replace(self.outlet, budget=None) if self._unbound else self.outlet,
                 said,
                 most,
                 Condition(
                     recovered=recovered,
                     struggling=self._struggling(said, now),
-                    ringing=len(self._sending),
+                    ringing=self.at_work(),
                     asked_until=self._health.asked_until,
                     held=held,
-                    back=time.monotonic() < self._back_until,
+                    back=began < self._back_until,
                 ),
             )
         )
@@ -191,9 +206,10 @@ class Lane:
         except BaseException as fault:
             self._turning = None
             self._fell = not isinstance(fault, StoreUnavailable)
+            self._renewed_at = 0.0
             self._said, self._recovered = said + self._said, recovered or self._recovered
             raise
-        self._turning = None
+        self._turning, self._turned_at, self._unbound = None, time.monotonic(), False
         self._say(turn.claims)
         if len(turn.claims) == most and most:
             return 0.0
@@ -202,10 +218,10 @@ class Lane:
         return wait if turn.next_due is None else max((turn.next_due - self._pipeline.now()) / 1000, 0.01)
 
     def _say(self, claims: Sequence[Claim]) -> None:
-        known = {held.delivery.id for held in self._sending.values()} | {one.claim.delivery.id for one in self._said}
         for claim in claims:
-            if claim.delivery.id in known:
-                self._renew(claim)
+            holder = self.holder(claim.delivery.id)
+            if holder is not None:
+                holder.renew(claim)
                 continue
             if self._paced:
                 self._pacer.spent(self._pipeline.now())
@@ -228,11 +244,15 @@ class Lane:
 
     async def _clear(self) -> None:
         """A fault of ours has stopped a turn: what causes it is set aside, and the lane goes on with all else."""
+        await self._settle_alone()
+        # Where no delivery is to blame, it may be what keeps to the storm budget: better too loud than mute.
+        self._unbound = not await clear(self._pipeline, self.outlet)
+        self._fell = False
+
+    async def _settle_alone(self) -> None:
         while self._said:
             await settle_alone(self._pipeline, self.outlet, self._said[0])
             del self._said[0]
-        await clear(self._pipeline, self.outlet)
-        self._fell = False
 
     def _held(self) -> tuple[Claim, ...]:
         """What is being sent, when it is time to hold it for longer."""
@@ -244,7 +264,20 @@ class Lane:
         self._renewed_at = now
         return tuple(self._sending.values())
 
-    def _renew(self, claim: Claim) -> None:
+    def holder(self, id_: str) -> Lane | None:
+        """Which lane of this channel sends that delivery still, or has just said it: this one, or one before it that
+        has not ended."""
+        if any(held.delivery.id == id_ for held in self._sending.values()):
+            return self
+        if any(one.claim.delivery.id == id_ for one in self._said):
+            return self
+        return None if self._before is None else self._before.holder(id_)
+
+    def at_work(self) -> int:
+        """How many are being sent over this channel."""
+        return len(self._sending) + (0 if self._before is None else self._before.at_work())
+
+    def renew(self, claim: Claim) -> None:
         """A clock that jumped has ended the lease of what is being sent still, or was just said: it is not sent
         twice, and the newer token settles it."""
         for task, held in self._sending.items():
@@ -276,7 +309,7 @@ class Lane:
         if paced:
             return 0, paced / 1000
         width = 1 if self._health.failures >= 3 else self.outlet.channel.width
-        free = max(width - len(self._sending), 0)
+        free = max(width - self.at_work(), 0)
         return (min(free, 1) if self._paced else free), TICK_SECONDS
 
     def _finished(self, task: asyncio.Task[Said]) -> None:

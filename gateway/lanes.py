@@ -39,17 +39,18 @@ class Lanes:
         self._entries: dict[str, tuple[ChannelEntry, str]] = {}
         self._channels: dict[str, Channel] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self._finishing: dict[str, tuple[ChannelEntry, Lane]] = {}
         self._hurry = asyncio.Event()
 
     async def apply(self, configuration: Configuration) -> None:
         """Those of this configuration, and no others; what has not changed speaks on."""
         wanted = {name: (entry, configuration.public_url) for name, entry in configuration.channels.items()}
-        changed = {name: built[0] for name, built in self._entries.items() if built != wanted.get(name)}
-        before = {name: (entry, await self._close(name)) for name, entry in changed.items()}
+        for name in [name for name, built in self._entries.items() if built != wanted.get(name)]:
+            await self._close(name)
         for name, built in wanted.items():
             if name not in self._entries:
                 self._entries[name] = built
-                self._open(*built, before.get(name))
+                self._open(*built)
 
     def rules(self, configuration: Configuration) -> Rules:
         """What deciding needs to know, of the file and of the channels."""
@@ -111,7 +112,7 @@ class Lanes:
         lanes = (end(lane, self._channels[name]) for name, lane in self._lanes.items())
         await asyncio.gather(*lanes, *self._ending, return_exceptions=True)
 
-    def _open(self, entry: ChannelEntry, public_url: str, before: tuple[ChannelEntry, Lane] | None) -> None:
+    def _open(self, entry: ChannelEntry, public_url: str) -> None:
         settings = entry.settings
         surroundings = surroundings_of(entry, public_url, self._pipeline.now)
         channel = self._channels[entry.name] = entry.kind.connect(settings, surroundings)
@@ -128,8 +129,11 @@ class Lanes:
             paces=channel.paces if settings.pace is None else settings.pace,
         )
         lane = self._lanes[entry.name] = Lane(self._pipeline, outlet)
-        if before is not None and _speaks_to_the_same(before[0], entry):
-            lane.inherit(before[1])
+        if entry.name in self._finishing:
+            written, before = self._finishing[entry.name]
+            lane.follow(before)
+            if _speaks_to_the_same(written, entry):
+                lane.inherit(before)
         self._serve(entry.name, lane)
         if outlet.listens and isinstance(channel, Announcer):
             self._announce(entry.name, channel.announce())
@@ -150,13 +154,22 @@ class Lanes:
 
         self._later(announce(), f"announce {name}")
 
-    async def _close(self, name: str) -> Lane:
+    async def _close(self, name: str) -> None:
         """Take nothing new. What is being sent ends in its own time: a channel that hangs delays no reload."""
         await self._crew.stop(f"lane {name}")
-        del self._entries[name]
-        lane = self._lanes.pop(name)
-        self._later(_finish(lane, self._channels.pop(name), self._hurry), f"end of {name}")
-        return lane
+        entry, _ = self._entries.pop(name)
+        lane, channel = self._lanes.pop(name), self._channels.pop(name)
+        self._finishing[name] = entry, lane
+
+        async def finish() -> None:
+            try:
+                await lane.finish(self._hurry)
+                await end(lane, channel)
+            finally:
+                if self._finishing.get(name) == (entry, lane):
+                    del self._finishing[name]
+
+        self._later(finish(), f"end of {name}")
 
     def _later(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -172,11 +185,6 @@ def _speaks_to_the_same(before: ChannelEntry, after: ChannelEntry) -> bool:
         for entry in (before, after)
     ]
     return both[0] == both[1]
-
-
-async def _finish(lane: Lane, channel: Channel, hurry: asyncio.Event) -> None:
-    await lane.finish(hurry)
-    await end(lane, channel)
 
 
 async def end(lane: Lane, channel: Channel) -> None:

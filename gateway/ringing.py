@@ -34,11 +34,13 @@ SAID_AT = "said_at"
 
 @frozen
 class Rung:
-    """How many timers fired, and the channels that have something to say now. `next_due`: when the next will."""
+    """How many timers fired, and the channels that have something to say now. `next_due`: when the next will. `left`:
+    one was left to another gateway, which may know it."""
 
     fired: int = 0
     channels: frozenset[str] = frozenset()
     next_due: Millis | None = None
+    left: bool = False
 
 
 async def ring(ledger: Ledger, moving: Moving, most: int) -> Rung:
@@ -46,11 +48,11 @@ async def ring(ledger: Ledger, moving: Moving, most: int) -> Rung:
     taken = await ledger.timers.due(moving.now, most)
     if not taken:
         return Rung(next_due=await ledger.timers.next_due())
-    return Rung(len(taken), await act_on(ledger, moving, taken))
+    return await act_on(ledger, moving, taken)
 
 
-async def act_on(ledger: Ledger, moving: Moving, taken: Sequence[Timer]) -> frozenset[str]:
-    """What these timers were armed for. The channels that have something to say now."""
+async def act_on(ledger: Ledger, moving: Moving, taken: Sequence[Timer]) -> Rung:
+    """What these timers were armed for."""
     for timer in taken:
         if timer.kind == "silence":
             await end_silence(ledger, moving, timer.subject)
@@ -72,7 +74,7 @@ async def act_on(ledger: Ledger, moving: Moving, taken: Sequence[Timer]) -> froz
         CHANGED.labels(change.what).inc()
         told = [target.channel for target in change.decision.targets] if change.decision else []
         log.info("incident changed", incident=change.incident, what=change.what, by=change.by, to=told)
-    return channels
+    return Rung(len(taken), channels, left=ringing.left)
 
 
 async def end_silence(ledger: Ledger, moving: Moving, silence: str) -> None:
@@ -86,7 +88,7 @@ async def end_silence(ledger: Ledger, moving: Moving, silence: str) -> None:
 
 class Ringing:
     """`incidents` as the store has them; those that this ringing has moved are in the deciding's outcome. `differ`:
-    another gateway lives whose file is another one."""
+    another gateway lives whose file is another one; `left`: then whether one was left to it."""
 
     def __init__(
         self, moving: Moving, deciding: Deciding, incidents: Mapping[str, Incident], *, differ: bool = False
@@ -97,6 +99,7 @@ class Ringing:
         self._new_id: Callable[[], str] = moving.new_id
         self._incidents = incidents
         self._differ = differ
+        self.left = False
 
     def ring(self, timer: Timer) -> None:
         incident = self.deciding.outcome.incidents.get(timer.subject) or self._incidents[timer.subject]
@@ -161,6 +164,7 @@ class Ringing:
         since = int(timer.about.get(SINCE, self._now))
         if not self._differ or self._now - since >= PUT_OFF_MOST:
             return False
+        self.left = True
         self.deciding.arm(replace(timer, due_at=self._now + PUT_OFF, about={**timer.about, SINCE: since}))
         return True
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,17 @@ import pytest
 import sqlalchemy as sa
 
 from gateway import workers
+from gateway.aside import LATER
+from gateway.fields import Rate
 from gateway.lane import Lane
-from gateway.model import GATEWAY, Message, Receipt, Ref, Sent, Severity
+from gateway.model import GATEWAY, Delivery, Message, Receipt, Ref, Sent, Severity
+from gateway.rules.people import PersonSettings
 from gateway.store.driver import Prepared
 from gateway.store.schema import deliveries, incidents
 from gateway.telemetry import REGISTRY
+from gateway.turning import Turning
 from gateway.workers import Crew
-from tests.stage import House, Team, routing, running_store, until
+from tests.stage import HOUR, House, Team, routing, running_store, until
 
 STRANGE = {
     "a reference that is no JSON": {"ref": "{"},
@@ -80,7 +85,9 @@ async def test_what_cannot_be_taken_up_is_given_up_and_all_else_is_said(house: H
     assert REGISTRY.get_sample_value("tocsin_deliveries_failed_total", {"channel": "team"}) == before + 1
     await house.decide()
     told = await house.incident("channel:team", GATEWAY)
-    assert (told.title, told.severity) == ("Channel team fails: a message was given up", Severity.ERROR)
+    # What is of no incident any more may have been critical.
+    severity = Severity.CRITICAL if strange == "an incident that is gone" else Severity.ERROR
+    assert (told.title, told.severity) == ("Channel team fails: a message was given up", severity)
 
 
 async def test_what_became_of_one_cannot_be_written_down_and_of_all_others_is(house: House) -> None:
@@ -128,3 +135,85 @@ async def test_a_fault_that_no_delivery_is_to_blame_for_costs_none(
     async with serving(house):
         await until(lambda: len(house.said("team")) == 2)
     assert [await house.state(title) for title in ("one", "two")] == ["said", "said"]
+
+
+async def test_a_fault_that_hits_all_of_them_puts_them_off_and_costs_none(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no delivery's: once it is mended all of them are said."""
+    for title in ("one", "two", "three"):
+        await house.alert(title)
+
+    async def fails(*_: Any) -> Any:
+        raise KeyError("a bug")
+
+    async def all_put_off() -> bool:
+        due = [(await house.deliveries(title))["team"].due_at for title in ("one", "two", "three")]
+        return min(due) == house.clock() + LATER
+
+    async with serving(house) as lane:
+        with monkeypatch.context() as broken:
+            broken.setattr(Turning, "claims", fails)
+            lane.wake()
+            await until(all_put_off)
+        assert [await house.state(title) for title in ("one", "two", "three")] == ["waiting"] * 3
+        house.clock.push(LATER)
+
+        def said() -> bool:
+            lane.wake()
+            return len(house.said("team")) == 3
+
+        await until(said)
+    await house.decide()
+    assert (await house.incident("channel:team", GATEWAY)).severity == Severity.ERROR
+
+
+async def test_where_nothing_is_to_blame_the_storm_budget_is_not_kept_to(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Better too loud than mute: what reckons with the budget may be what is broken."""
+
+    async def fails(*_: Any) -> Any:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(Turning, "_keep_budget", fails)
+    outlet = house.outlets["team"]
+    object.__setattr__(outlet, "budget", Rate(1, HOUR))
+    for title in ("one", "two"):
+        await house.alert(title)
+    async with serving(house):
+        await until(lambda: len(house.said("team")) == 2)
+
+
+async def test_a_page_that_cannot_be_taken_up_goes_to_the_persons_next_channel(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kim = PersonSettings.model_validate({"channels": ["team", "other"]})
+    rules = routing({"name": "all", "match": {"source": "scripts"}, "to": ["kim"]})
+    house.pipeline.rules = house.rules(replace(rules, people={"kim": kim}))
+    for title in ("bad", "good"):
+        await house.alert(title)
+    bad, take_up = (await house.deliveries("bad"))["team"].id, Turning.claims
+
+    async def fails(turning: Turning, ledger: Any, settling: Any, claimed: Sequence[Delivery], left: Any) -> Any:
+        if bad in [one.id for one in claimed]:
+            raise KeyError("a bug")
+        return await take_up(turning, ledger, settling, claimed, left)
+
+    monkeypatch.setattr(Turning, "claims", fails)
+    async with serving(house):
+        await until(lambda: failed(house, bad))
+        await until(lambda: house.said("team"))
+    assert (await house.deliveries("bad"))["other"].person == "kim"
+
+
+async def test_of_the_gateways_own_that_cannot_be_taken_up_there_is_no_alert(house: House) -> None:
+    """It would be told over the same channel, and so on for ever."""
+    house.route({"name": "all", "to": ["team", "other"]})
+    for title in ("bad", "good"):
+        await house.alert(title, source=GATEWAY)
+    bad = (await house.deliveries("bad", GATEWAY))["team"].id
+    await rewrite(house, sa.update(deliveries).where(deliveries.c.id == bad).values(said_severity=99))
+    async with serving(house):
+        await until(lambda: failed(house, bad))
+    assert await house.store.read(lambda ledger: ledger.inbox.waiting(9)) == []

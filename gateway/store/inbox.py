@@ -194,13 +194,22 @@ def _row(event: Event) -> dict[str, Any]:
     }
 
 
+def _headers(written: str) -> dict[str, str]:
+    """None where they cannot be read: one broken row must not keep from being read what waits behind it."""
+    try:
+        headers: dict[str, str] = from_json(written)
+    except ValueError:
+        return {}
+    return headers
+
+
 def _event(row: Row) -> Event:
     return Event(
         id=row["id"],
         source=row["source"],
         adapter=row["adapter"],
         received_at=row["received_at"],
-        headers=from_json(row["headers"]),
+        headers=_headers(row["headers"]),
         body=row["body"] or b"",
         state=row["state"],
         reason=row["reason"],

@@ -10,7 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from pydantic_core import from_json
 
-from gateway.contracts import Attempt, Settled
+from gateway.contracts import Attempt, Owed, Settled
 from gateway.model import GATEWAY, Delivery, Millis, Reached, Severity
 from gateway.store.driver import Connection, Prepared, Row, among, insert, listed, written
 from gateway.store.newest import Listing, newest
@@ -56,7 +56,17 @@ _CLAIMABLE = (
     .order_by(deliveries.c.urgent.desc(), deliveries.c.due_at, deliveries.c.id)
     .limit(sa.bindparam("most"))
 )
-_LOOK = Prepared(_CLAIMABLE.add_columns(deliveries.c.token))
+_ITS = incidents.c.id == deliveries.c.incident_id
+_LOOK = Prepared(
+    _CLAIMABLE.add_columns(
+        deliveries.c.token,
+        deliveries.c.incident_id,
+        deliveries.c.route,
+        deliveries.c.person,
+        sa.select(incidents.c.source).where(_ITS).scalar_subquery().label("source"),
+        sa.select(incidents.c.severity).where(_ITS).scalar_subquery().label("severity"),
+    )
+)
 # Without MATERIALIZED, PostgreSQL may run the inner query again for each row and lock more than LIMIT.
 _DUE = _CLAIMABLE.with_for_update(skip_locked=True).cte("due").prefix_with("MATERIALIZED", dialect="postgresql")
 _CLAIM = Prepared(
@@ -119,6 +129,11 @@ _FAIL = Prepared(
 )
 # What was under way at two deaths may be their cause: all others go first.
 _SUSPECT = sa.and_(deliveries.c.unsettled > 1, deliveries.c.due_at < sa.bindparam("later"))
+_PUT_OFF = Prepared(
+    sa.update(deliveries)
+    .where(_THIS, _WAITS, deliveries.c.token == sa.bindparam("held"))
+    .values(due_at=sa.bindparam("until"), reason=sa.bindparam("why"))
+)
 _RELEASE_ALL = Prepared(
     sa.update(deliveries)
     .where(_WAITS, deliveries.c.lease_until > 0)
@@ -299,9 +314,13 @@ class Outbox:
         """At the start of the only process: no lease can have a living owner."""
         return await self._connection.run(_RELEASE_ALL, {"later": now + SUSPECT_WAITS})
 
-    async def look(self, channel: str, now: Millis, most: int) -> list[tuple[str, int]]:
+    async def look(self, channel: str, now: Millis, most: int) -> list[Owed]:
         rows = await self._connection.all(_LOOK, {"lane": channel, "now": now, "ended": now, "most": most})
-        return [(row["id"], row["token"]) for row in rows]
+        return [_owed(row) for row in rows]
+
+    async def put_off(self, held: Collection[tuple[str, int]], reason: str, until: Millis) -> None:
+        rows = [{"delivery": id_, "held": token, "why": reason, "until": until} for id_, token in held]
+        await self._connection.put(_PUT_OFF, rows)
 
     async def fail(self, held: Mapping[tuple[str, int], str]) -> None:
         rows = [{"delivery": id_, "held": token, "why": why} for (id_, token), why in held.items()]
@@ -494,3 +513,9 @@ def _attempt_row(attempt: Attempt) -> dict[str, Any]:
         "reason": attempt.reason,
         "took": attempt.took,
     }
+
+
+def _owed(row: Row) -> Owed:
+    severity = Severity.CRITICAL if row["severity"] is None else Severity(row["severity"])
+    about = (row["incident_id"], row["route"], row["person"])
+    return Owed(row["id"], row["token"], *about, row["source"] or "", severity)
