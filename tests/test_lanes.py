@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,8 @@ import httpx2
 import pytest
 
 from gateway import lane, lanes, service
+from gateway.contracts import Ledger
+from gateway.settling import Said, Settling
 from tests.fakes.receiver import Receiver
 from tests.house import Running, running, until
 
@@ -37,6 +39,9 @@ class Slow:
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     go: asyncio.Event = field(default_factory=asyncio.Event)
     asked: int = 0
+
+    async def has_been_asked(self, many: int) -> bool:
+        return self.asked == many
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[str]:
@@ -293,3 +298,68 @@ async def has_failed_once(house: Running) -> bool:
 
 async def _is(true: bool) -> bool:
     return true
+
+
+def expire(house: Running) -> None:
+    """As after a pause of the machine that lasted longer than a lease."""
+    with closing(sqlite3.connect(house.database, timeout=5)) as other, other:
+        other.execute("UPDATE deliveries SET lease_until = 1 WHERE lease_until > 1")
+
+
+async def test_what_the_lane_before_is_sending_still_is_not_sent_by_the_one_in_its_place(tmp_path: Path) -> None:
+    vendor = Slow()
+    async with vendor.listening() as url, running(tmp_path, text(url)) as house:
+        await house.alert("slow")
+        await vendor.reached.wait()
+        await reload(house, text(url, language="ko"))
+        await reload(house, text(url, language="en"))  # one before the one before
+        for _ in range(3):
+            await asyncio.to_thread(expire, house)
+            house.service._lanes.wake(None)
+            await asyncio.sleep(0.1)
+        vendor.go.set()
+        await house.told()
+        (delivery,) = await team(house)
+        assert (delivery["state"], delivery["attempts"]) == ("said", 1)
+    assert vendor.asked == 1
+
+
+async def test_what_the_lane_before_is_sending_still_takes_room(tmp_path: Path) -> None:
+    vendor = Slow()
+    async with vendor.listening() as url, running(tmp_path, text(url)) as house:
+        width = house.service._lanes._channels["team"].width
+        for number in range(width):
+            await house.alert(f"slow {number}")
+        await until(lambda: vendor.has_been_asked(width))
+        await reload(house, text(url, language="ko"))
+        await house.alert("one more")
+        await asyncio.sleep(0.3)
+        assert vendor.asked == width
+        vendor.go.set()
+        await until(lambda: vendor.has_been_asked(width + 1))
+
+
+async def test_a_lane_that_ends_writes_down_all_but_what_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vendor, settle = Slow(), Settling.settle
+
+    async def fails(settling: Settling, ledger: Ledger, said: Sequence[Said]) -> None:
+        if any(one.claim.incident.title == "bad" for one in said):
+            raise KeyError("a bug")
+        await settle(settling, ledger, said)
+
+    monkeypatch.setattr(Settling, "settle", fails)
+    async with vendor.listening() as url, running(tmp_path, text(url)) as house:
+        for title in ("bad", "good"):
+            await house.alert(title)
+        await until(lambda: vendor.has_been_asked(2))
+        await reload(house, text(url, language="ko"))
+        vendor.go.set()
+
+        async def ended() -> bool:
+            states = sorted(str(one["state"]) for one in await team(house))
+            return states == ["failed", "said"] and not house.service._lanes._finishing
+
+        await until(ended)
+    assert vendor.asked == 2
