@@ -1,11 +1,12 @@
 """A lane that a fault of ours has stopped is cleared: what causes it is found by trying each alone, and given up.
 
-Where none can be taken up, it is not theirs: they are put off, and all of them are said once that is mended.
+Where none can be taken up, it is not theirs: they are put off, and said once that is mended, or given up when their
+time is over. Either way a person's next channel is told at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -22,9 +23,11 @@ from gateway.telemetry import FAILED, logger
 from gateway.turning import ABSORBED_AT_ONCE, Turning
 
 log = logger()
+_Work = Callable[[Ledger], Awaitable[Collection[Owed]]]
 
 LOOKED_AT: Final = ABSORBED_AT_ONCE
 """Deliveries that are due: no turn takes up more."""
+FAULT: Final = "a fault of the gateway"
 
 
 async def settle_alone(pipeline: Pipeline, outlet: Outlet, said: Said) -> None:
@@ -32,11 +35,8 @@ async def settle_alone(pipeline: Pipeline, outlet: Outlet, said: Said) -> None:
     settling = _settling(pipeline, outlet)
     fault = await tried(pipeline.store.write(lambda ledger: settling.settle(ledger, [said])))
     if isinstance(fault, Exception):
-        delivery, incident = said.claim.delivery, said.claim.incident
-        about = (delivery.incident, delivery.route, delivery.person, incident.source, incident.severity)
-        owed = Owed(delivery.id, delivery.token, *about)
-        missed = not isinstance(said.receipt, Sent)
-        await _give_up(pipeline, outlet, {owed: fault}, "writing down what became of this", missed=missed)
+        heard = isinstance(said.receipt, Sent)
+        await _Clearing(pipeline, outlet).give_up({_owed(said): fault}, "writing down what became of this", heard=heard)
         return
     pipeline.woken(frozenset(settling.woken))
     pipeline.arrived.set()
@@ -45,17 +45,19 @@ async def settle_alone(pipeline: Pipeline, outlet: Outlet, said: Said) -> None:
 async def clear(pipeline: Pipeline, outlet: Outlet) -> bool:
     """Make dead letters of those that are due and cannot be taken up; put them off where none can. Whether there were
     such. Raises StoreUnavailable."""
-    store, now = pipeline.store, pipeline.now()
+    now, clearing = pipeline.now(), _Clearing(pipeline, outlet)
     faults: dict[Owed, Exception] = {}
-    due = await store.read(lambda ledger: ledger.outbox.look(outlet.name, now, LOOKED_AT))
+    due = await pipeline.store.read(lambda ledger: ledger.outbox.look(outlet.name, now, LOOKED_AT))
     for owed in due:
-        fault = await tried(store.read(partial(_take_up, pipeline=pipeline, outlet=outlet, id_=owed.id)))
+        fault = await tried(pipeline.store.read(partial(_take_up, pipeline=pipeline, outlet=outlet, id_=owed.id)))
         if isinstance(fault, Exception):
             faults[owed] = fault
-    if faults and len(faults) == len(due) > 1:
-        await _put_off(pipeline, outlet, faults)
-    elif faults:
-        await _give_up(pipeline, outlet, faults, "taking this up", missed=True)
+    late = [owed for owed in faults if now - owed.promised_at > outlet.policy.give_up_after]
+    hopeless = late if len(faults) == len(due) > 1 else list(faults)
+    if hopeless:
+        await clearing.give_up({owed: faults[owed] for owed in hopeless}, "taking this up", heard=False)
+    if len(faults) > len(hopeless):
+        await clearing.put_off({owed: fault for owed, fault in faults.items() if owed not in hopeless})
     return bool(faults)
 
 
@@ -68,61 +70,108 @@ async def _take_up(ledger: Ledger, pipeline: Pipeline, outlet: Outlet, id_: str)
         await turning.claims(ledger, _settling(pipeline, unbound), [delivery], None)
 
 
-async def _put_off(pipeline: Pipeline, outlet: Outlet, faults: Mapping[Owed, Exception]) -> None:
-    fault = next(iter(faults.values()))
-    reason = _reason("taking this up", fault)
+class _Clearing:
+    """What becomes of those that a fault of ours keeps from being said."""
 
-    async def work(ledger: Ledger) -> None:
-        until = pipeline.now() + LATER
-        await ledger.outbox.put_off([(owed.id, owed.token) for owed in faults], reason, until)
-        await _tell(ledger, pipeline, outlet, list(faults), reason)
+    def __init__(self, pipeline: Pipeline, outlet: Outlet) -> None:
+        self._pipeline = pipeline
+        self._outlet = outlet
 
-    await pipeline.store.write(work)
-    pipeline.arrived.set()
-    log.error("deliveries put off", channel=outlet.name, count=len(faults), exc_info=fault)
+    async def put_off(self, faults: Mapping[Owed, Exception]) -> None:
+        fault = next(iter(faults.values()))
+        reason, until = _reason("taking this up", fault), self._pipeline.now() + LATER
+        held = [(owed.id, owed.token) for owed in faults]
+
+        async def work(ledger: Ledger) -> Collection[Owed]:
+            await ledger.outbox.put_off(held, reason, until)
+            return faults
+
+        first = [owed for owed in faults if not owed.reason.startswith(FAULT)]
+        await self._write(work, first, reason)
+        log.error("deliveries put off", channel=self._outlet.name, count=len(faults), exc_info=fault)
+
+    async def give_up(self, faults: Mapping[Owed, Exception], doing: str, *, heard: bool) -> None:
+        """`heard`: it was said, so no other channel need be told."""
+        why = {(owed.id, owed.token): _reason(doing, fault) for owed, fault in faults.items()}
+
+        async def work(ledger: Ledger) -> Collection[Owed]:
+            failed = await ledger.outbox.fail(why)  # what another gateway holds by now is his
+            return [owed for owed in faults if owed.id in failed]
+
+        given_up = await self._write(work, [] if heard else list(faults), next(iter(why.values())))
+        for owed in given_up:
+            FAILED.labels(self._outlet.name).inc()
+            known = {"channel": self._outlet.name, "delivery": owed.id}
+            log.error("delivery failed", **known, exc_info=faults[owed])
+
+    async def _write(self, work: _Work, missed: Collection[Owed], reason: str) -> Collection[Owed]:
+        """In one transaction with it: the alert, and the next channels of those persons who miss it, where that can
+        be."""
+        woken: set[str] = set()
+
+        async def with_all(ledger: Ledger) -> Collection[Owed]:
+            woken.clear()
+            done = await with_alert(ledger)
+            for owed in done:
+                if owed in missed:
+                    woken.update(await self._fail_over(ledger, owed, reason))
+            return done
+
+        async def with_alert(ledger: Ledger) -> Collection[Owed]:
+            done = await work(ledger)
+            await self._tell(ledger, list(done), reason)
+            return done
+
+        done = await tried(self._pipeline.store.write(with_all))
+        if isinstance(done, Exception):
+            log.error("next channels not told", channel=self._outlet.name, exc_info=done)
+            woken.clear()
+            done = await self._pipeline.store.write(with_alert)
+        self._pipeline.woken(frozenset(woken))
+        self._pipeline.arrived.set()
+        return done
+
+    async def _tell(self, ledger: Ledger, owed: Sequence[Owed], reason: str) -> None:
+        """An alert of the gateway's own; none where only such could not be told."""
+        others = [one.severity for one in owed if one.source != GATEWAY]
+        if others:
+            new_id, now = self._pipeline.new_id(), self._pipeline.now()
+            await ledger.inbox.add(own.channel_fails(self._outlet.name, reason, max(others), new_id, now))
+
+    async def _fail_over(self, ledger: Ledger, owed: Owed, reason: str) -> frozenset[str]:
+        now = self._pipeline.now()
+        page = Delivery(
+            owed.id,
+            owed.incident,
+            self._outlet.name,
+            1,
+            now,
+            route=owed.route,
+            person=owed.person,
+            is_digest=owed.is_digest,
+        )
+        moving = Moving(self._pipeline.rules, now, self._pipeline.new_id)
+        return await Answering(moving).fail_over(ledger, page, reason) or frozenset()
 
 
-async def _give_up(
-    pipeline: Pipeline, outlet: Outlet, faults: Mapping[Owed, Exception], doing: str, *, missed: bool
-) -> None:
-    """`missed`: nobody has heard of them, so a person's next channel is told."""
-    why = {owed: _reason(doing, fault) for owed, fault in faults.items()}
-
-    async def work(ledger: Ledger) -> None:
-        await ledger.outbox.fail({(owed.id, owed.token): reason for owed, reason in why.items()})
-        await _tell(ledger, pipeline, outlet, list(faults), next(iter(why.values())))
-
-    await pipeline.store.write(work)
-    pipeline.arrived.set()
-    for owed, fault in faults.items():
-        FAILED.labels(outlet.name).inc()
-        log.error("delivery failed", channel=outlet.name, delivery=owed.id, exc_info=fault)
-        if missed:
-            await _tell_next(pipeline, outlet, owed, why[owed])
-
-
-async def _tell_next(pipeline: Pipeline, outlet: Outlet, owed: Owed, reason: str) -> None:
-    """A person whose page it was hears of it over his next channel."""
-    now = pipeline.now()
-    page = Delivery(owed.id, owed.incident, outlet.name, 1, now, route=owed.route, person=owed.person)
-    answering = Answering(Moving(pipeline.rules, now, pipeline.new_id))
-    channels = await tried(pipeline.store.write(lambda ledger: answering.fail_over(ledger, page, reason)))
-    if isinstance(channels, Exception):
-        log.error("nobody else was told", delivery=owed.id, exc_info=channels)
-    else:
-        pipeline.woken(channels or frozenset())
-
-
-async def _tell(ledger: Ledger, pipeline: Pipeline, outlet: Outlet, owed: Sequence[Owed], reason: str) -> None:
-    """An alert of the gateway's own; none where only such could not be told."""
-    others = [one.severity for one in owed if one.source != GATEWAY]
-    if others:
-        worst = max(others)
-        await ledger.inbox.add(own.channel_fails(outlet.name, reason, worst, pipeline.new_id(), pipeline.now()))
+def _owed(said: Said) -> Owed:
+    delivery, incident = said.claim.delivery, said.claim.incident
+    return Owed(
+        id=delivery.id,
+        token=delivery.token,
+        incident=delivery.incident,
+        route=delivery.route,
+        person=delivery.person,
+        is_digest=delivery.is_digest,
+        promised_at=delivery.promised_at,
+        reason=delivery.reason,
+        source=incident.source,
+        severity=incident.severity,
+    )
 
 
 def _reason(doing: str, fault: Exception) -> str:
-    return f"a fault of the gateway while {doing}: {type(fault).__name__}"
+    return f"{FAULT} while {doing}: {type(fault).__name__}"
 
 
 def _settling(pipeline: Pipeline, outlet: Outlet) -> Settling:

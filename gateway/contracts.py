@@ -353,6 +353,9 @@ class Owed:
     incident: str
     route: str
     person: str
+    is_digest: bool
+    promised_at: Millis
+    reason: str
     source: str
     severity: Severity
 
@@ -561,8 +564,9 @@ class Outbox(Protocol):
     async def put_off(self, held: Collection[tuple[str, int]], reason: str, until: Millis) -> None:
         """Let these wait until then, (id, token) each, where they wait and the token holds."""
 
-    async def fail(self, held: Mapping[tuple[str, int], str]) -> None:
-        """Make dead letters of these, (id, token) and the reason, where they wait and the token holds."""
+    async def fail(self, held: Mapping[tuple[str, int], str]) -> list[str]:
+        """Make dead letters of these, (id, token) and the reason, where they wait and the token holds. Ids of those
+        that are now."""
 
     async def next_due(self, channel: str) -> Millis | None:
         """When the next waiting delivery is due; None where none waits."""

@@ -24,10 +24,6 @@ log = logger()
 RENEW_SECONDS = 5.0
 """A sixth of the lease: several may fail before it ends."""
 HAND_IN_SECONDS = 0.5
-AWAY_SECONDS = 25.0
-"""The store was away for so long that claims, which last for thirty, may have ended with nobody to hold them."""
-BACK_SECONDS = 10.0
-"""After that the other gateways have so long to write down what they said meanwhile."""
 GATHER_SECONDS = 0.005
 """What was said waits so long for what is being said: one transaction writes down all of it."""
 STRUGGLES_AFTER: Millis = 15 * 60_000
@@ -47,8 +43,6 @@ class Lane:
         self._recovered = False
         self._fell = False
         self._unbound = False
-        self._turned_at = time.monotonic()
-        self._back_until = 0.0
         self._wake = asyncio.Event()
         self._quiet = asyncio.Event()
         self._sending: dict[asyncio.Task[Said], Claim] = {}
@@ -57,16 +51,25 @@ class Lane:
         self._back: list[tuple[str, int]] = []
         self._heir: Lane | None = None
         self._before: Lane | None = None
+        self._shares = False
+        self.ended = False
 
     def follow(self, before: Lane) -> None:
-        """It takes the place of one that may have something under way still: that is not said a second time, and takes
-        room."""
+        """It takes the place of one that may have something under way still: that is not said a second time."""
         self._before = before
 
+    @property
+    def before(self) -> Lane | None:
+        """The one before it that has not ended."""
+        if self._before is not None and self._before.ended:
+            self._before = self._before.before
+        return self._before
+
     def inherit(self, before: Lane) -> None:
-        """It speaks to whom the lane before spoke to: its pace, its rest and what the vendor asked for are ours, and
-        so is what its last sends teach."""
+        """It speaks to whom the lane before spoke to: its pace, its rest and what the vendor asked for are ours, so is
+        what its last sends teach, and what it is sending still takes of our room."""
         before._heir = self
+        self._shares = True
         self._pacer.recall(before._pacer.starts())
         self._health, self._failing_since = before._health, before._failing_since
         self._recovered = before._recovered
@@ -165,7 +168,7 @@ class Lane:
             if isinstance(fault, Exception):
                 await self._settle_alone()
             else:
-                self._said = self._said[len(said) :]
+                self._forget(said)
         if self._back:
             back = self._back
             await self._pipeline.store.write(lambda ledger: ledger.outbox.release(back))
@@ -181,8 +184,6 @@ class Lane:
             return wait
         recovered, self._recovered = self._recovered, False
         began = time.monotonic()
-        if began - self._turned_at > AWAY_SECONDS:
-            self._back_until = began + BACK_SECONDS
         turning = asyncio.ensure_future(
             self._pipeline.turn(
                 replace(self.outlet, budget=None) if self._unbound else self.outlet,
@@ -194,7 +195,7 @@ class Lane:
                     ringing=self.at_work(),
                     asked_until=self._health.asked_until,
                     held=held,
-                    back=began < self._back_until,
+                    back=self._pipeline.was_away(began),
                 ),
             )
         )
@@ -209,7 +210,8 @@ class Lane:
             self._renewed_at = 0.0
             self._said, self._recovered = said + self._said, recovered or self._recovered
             raise
-        self._turning, self._turned_at, self._unbound = None, time.monotonic(), False
+        self._turning, self._unbound = None, False
+        self._pipeline.has_stored(time.monotonic())
         self._say(turn.claims)
         if len(turn.claims) == most and most:
             return 0.0
@@ -251,8 +253,13 @@ class Lane:
 
     async def _settle_alone(self) -> None:
         while self._said:
-            await settle_alone(self._pipeline, self.outlet, self._said[0])
-            del self._said[0]
+            one = self._said[0]
+            await settle_alone(self._pipeline, self.outlet, one)
+            self._forget([one])
+
+    def _forget(self, said: Sequence[Said]) -> None:
+        """They are written down; one that was claimed anew meanwhile is not, and stays."""
+        self._said = [one for one in self._said if not any(one is other for other in said)]
 
     def _held(self) -> tuple[Claim, ...]:
         """What is being sent, when it is time to hold it for longer."""
@@ -271,11 +278,11 @@ class Lane:
             return self
         if any(one.claim.delivery.id == id_ for one in self._said):
             return self
-        return None if self._before is None else self._before.holder(id_)
+        return None if self.before is None else self.before.holder(id_)
 
     def at_work(self) -> int:
         """How many are being sent over this channel."""
-        return len(self._sending) + (0 if self._before is None else self._before.at_work())
+        return len(self._sending) + (self.before.at_work() if self.before is not None and self._shares else 0)
 
     def renew(self, claim: Claim) -> None:
         """A clock that jumped has ended the lease of what is being sent still, or was just said: it is not sent

@@ -45,12 +45,12 @@ class Lanes:
     async def apply(self, configuration: Configuration) -> None:
         """Those of this configuration, and no others; what has not changed speaks on."""
         wanted = {name: (entry, configuration.public_url) for name, entry in configuration.channels.items()}
-        for name in [name for name, built in self._entries.items() if built != wanted.get(name)]:
-            await self._close(name)
+        changed = [name for name, built in self._entries.items() if built != wanted.get(name)]
+        before = {**self._finishing, **{name: await self._close(name) for name in changed}}
         for name, built in wanted.items():
             if name not in self._entries:
                 self._entries[name] = built
-                self._open(*built)
+                self._open(*built, before.get(name))
 
     def rules(self, configuration: Configuration) -> Rules:
         """What deciding needs to know, of the file and of the channels."""
@@ -112,7 +112,7 @@ class Lanes:
         lanes = (end(lane, self._channels[name]) for name, lane in self._lanes.items())
         await asyncio.gather(*lanes, *self._ending, return_exceptions=True)
 
-    def _open(self, entry: ChannelEntry, public_url: str) -> None:
+    def _open(self, entry: ChannelEntry, public_url: str, before: tuple[ChannelEntry, Lane] | None) -> None:
         settings = entry.settings
         surroundings = surroundings_of(entry, public_url, self._pipeline.now)
         channel = self._channels[entry.name] = entry.kind.connect(settings, surroundings)
@@ -129,11 +129,10 @@ class Lanes:
             paces=channel.paces if settings.pace is None else settings.pace,
         )
         lane = self._lanes[entry.name] = Lane(self._pipeline, outlet)
-        if entry.name in self._finishing:
-            written, before = self._finishing[entry.name]
-            lane.follow(before)
-            if _speaks_to_the_same(written, entry):
-                lane.inherit(before)
+        if before is not None:
+            lane.follow(before[1])
+            if _speaks_to_the_same(before[0], entry):
+                lane.inherit(before[1])
         self._serve(entry.name, lane)
         if outlet.listens and isinstance(channel, Announcer):
             self._announce(entry.name, channel.announce())
@@ -154,7 +153,7 @@ class Lanes:
 
         self._later(announce(), f"announce {name}")
 
-    async def _close(self, name: str) -> None:
+    async def _close(self, name: str) -> tuple[ChannelEntry, Lane]:
         """Take nothing new. What is being sent ends in its own time: a channel that hangs delays no reload."""
         await self._crew.stop(f"lane {name}")
         entry, _ = self._entries.pop(name)
@@ -166,10 +165,12 @@ class Lanes:
                 await lane.finish(self._hurry)
                 await end(lane, channel)
             finally:
+                lane.ended = True
                 if self._finishing.get(name) == (entry, lane):
                     del self._finishing[name]
 
         self._later(finish(), f"end of {name}")
+        return entry, lane
 
     def _later(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, TypeAlias
@@ -60,6 +61,10 @@ SAME_BODY_KEPT: Millis = 86_400_000
 VERBS: tuple[links.LinkVerb, ...] = ("acknowledge", "resolve", "silence")
 LINK_LASTS: Millis = 3 * 86_400_000
 CONSIDERED_AT_ONCE = 200
+AWAY_SECONDS = 25.0
+"""The store was away for so long that claims, which last for thirty, may have ended with nobody to hold them."""
+BACK_SECONDS = 10.0
+"""After that the other gateways have so long to write down what they said meanwhile."""
 BEFORE_ALL: Final[Key] = ("", "")
 _RECEIPTS = (Sent, Retry, Rejected, Unknown)
 
@@ -101,6 +106,8 @@ class Pipeline:
         self.crowded: Collection[str] = ()
         self.arrived = asyncio.Event()
         self.rings = asyncio.Event()
+        self._stored_at = math.inf
+        self._back_until = 0.0
         self.woken: Callable[[frozenset[str]], None] = lambda _channels: None
         self.link_key = b""
         self.agrees: Agrees = _nothing_agrees
@@ -115,6 +122,17 @@ class Pipeline:
         accepted = await self.store.accept(event, key, until)
         self.arrived.set()
         return accepted
+
+    def has_stored(self, at: float) -> None:
+        """A transaction ended well at this instant, in seconds on the clock of `monotonic`."""
+        if at - self._stored_at > AWAY_SECONDS:
+            self._back_until = at + BACK_SECONDS
+        self._stored_at = at
+
+    def was_away(self, at: float) -> bool:
+        """Whether the store has been away until a moment ago, for so long that other gateways' claims may have ended
+        though they said what they had claimed."""
+        return at < self._back_until or at - self._stored_at > AWAY_SECONDS
 
     async def process(self, most: int) -> Processed:
         """Decide the oldest waiting events in one transaction. Raises StoreUnavailable.

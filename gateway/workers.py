@@ -45,7 +45,8 @@ CLOCK_SECONDS = 0.5
 
 class Crew:
     """Background tasks by name. `silent` names those that have not beaten for 30 seconds: a task beats when a round of
-    its work has ended well, or there was none to do."""
+    its work has ended well, or there was none to do, or the store is away: whether that can be written is asked of it
+    itself."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -149,6 +150,7 @@ async def ring(
             await asyncio.sleep(POSTPONED_SECONDS)
             continue
         beat()
+        pipeline.has_stored(time.monotonic())
         wake(rung.channels)
         if rung.fired:
             left = rung.left

@@ -137,6 +137,59 @@ async def test_a_fault_that_no_delivery_is_to_blame_for_costs_none(
     assert [await house.state(title) for title in ("one", "two")] == ["said", "said"]
 
 
+async def test_a_severity_that_nobody_knows_stops_no_lane(house: House) -> None:
+    for title in ("bad", "good"):
+        await house.alert(title)
+    bad = (await house.deliveries("bad"))["team"].id
+    await rewrite(house, sa.update(incidents).where(incidents.c.title == "bad").values(severity=7))
+    async with serving(house):
+        await until(lambda: failed(house, bad))
+        await until(lambda: house.said("team"))
+
+
+async def test_what_another_gateway_holds_by_now_is_not_given_up(house: House) -> None:
+    await house.alert("ours")
+    (owed,) = await house.store.read(lambda ledger: ledger.outbox.look("team", house.clock(), 9))
+    (claim,) = await house.claim("team")
+    assert await house.store.write(lambda ledger: ledger.outbox.fail({(owed.id, owed.token): "a fault"})) == []
+    held = {(owed.id, claim.delivery.token): "a fault"}
+    assert await house.store.write(lambda ledger: ledger.outbox.fail(held)) == [owed.id]
+
+
+async def test_what_no_mend_comes_for_is_given_up_when_its_time_is_over(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two pages, and nothing beside them that can be taken up: their people hear of them at once all the same."""
+    kim = PersonSettings.model_validate({"channels": ["team", "other"]})
+    rules = routing({"name": "all", "match": {"source": "scripts"}, "to": ["kim"]})
+    house.pipeline.rules = house.rules(replace(rules, people={"kim": kim}))
+    for title in ("one", "two"):
+        await house.alert(title)
+    ids = [(await house.deliveries(title))["team"].id for title in ("one", "two")]
+
+    async def fails(*_: Any) -> Any:
+        raise KeyError("a bug")
+
+    async def told_over_the_other() -> bool:
+        return all([(await house.deliveries(title)).get("other") for title in ("one", "two")])
+
+    async def all_failed() -> bool:
+        lane.wake()
+        return all([await failed(house, id_) for id_ in ids])
+
+    monkeypatch.setattr(Turning, "claims", fails)
+    async with serving(house) as lane:
+        await until(told_over_the_other)
+        assert [await failed(house, id_) for id_ in ids] == ["", ""]
+        changes = await house.changes("one")
+        house.clock.push(LATER)
+        lane.wake()
+        await asyncio.sleep(0.2)
+        assert await house.changes("one") == changes  # once is enough
+        house.clock.push(25 * HOUR)
+        await until(all_failed)
+
+
 async def test_a_fault_that_hits_all_of_them_puts_them_off_and_costs_none(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -266,6 +266,28 @@ async def test_what_a_vendor_asked_for_holds_after_a_reload(tmp_path: Path) -> N
         await until(lambda: _is(len(receiver.heard) == 2))
 
 
+async def test_what_vendors_asked_for_holds_where_a_reload_touches_several_channels(tmp_path: Path) -> None:
+    """The first of them has ended before the last is closed."""
+    receiver = Receiver(answers=[httpx2.Response(429, headers={"retry-after": "600"})] * 2)
+    two = """
+sources: {{generic: {{adapter: generic, token: tkn-generic-0001}}}}
+channels:
+  one: {{kind: webhook, url: "{url}", pace: none, language: {language}}}
+  two: {{kind: webhook, url: "{url}", pace: none, language: {language}}}
+routes: [{{name: all, match: {{not: {{source: gateway}}}}, to: [one, two]}}]
+"""
+    async with receiver.listening() as url, running(tmp_path, two.format(url=url, language="en")) as house:
+        await house.alert("first")
+
+        async def resting() -> bool:
+            lanes_of = house.service._lanes._lanes.values()
+            return all(one._health.asked_until for one in lanes_of)
+
+        await until(resting)
+        await reload(house, two.format(url=url, language="ko"))
+        assert await resting()
+
+
 async def test_what_a_vendor_asks_for_after_a_reload_is_heard(tmp_path: Path) -> None:
     vendor = Slow(answer="429 Too Many Requests\r\nRetry-After: 600")
     async with vendor.listening() as url, running(tmp_path, text(url)) as house:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gateway import lane as lane_room
+from gateway import pipeline as pipeline_room
 from gateway import workers
 from gateway.clock import now_ms
 from gateway.contracts import Ledger
@@ -260,12 +260,13 @@ class TestTroubles:
         self, house: House, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It has said it, and could not write that down before its claim was over."""
-        monkeypatch.setattr(lane_room, "AWAY_SECONDS", 0.1)
-        monkeypatch.setattr(lane_room, "BACK_SECONDS", 0.4)
+        monkeypatch.setattr(pipeline_room, "AWAY_SECONDS", 0.1)
+        monkeypatch.setattr(pipeline_room, "BACK_SECONDS", 0.4)
         monkeypatch.setattr(house.store.engine, "shared", True)
         await house.alert()
         assert len(await house.claim("team")) == 1
         house.clock.at += 60_000
+        house.pipeline.has_stored(time.monotonic())
         broken = Broken(house)
         async with lanes(house, "team") as (lane,):
             await asyncio.sleep(0.2)
@@ -292,6 +293,20 @@ class TestTroubles:
         async with lanes(house, "team"):
             await until(lambda: settled(house))
         assert house.pipeline.arrived.is_set() == isinstance(answer, Rejected)
+
+
+class TestAway:
+    def test_a_store_that_was_away_for_nearly_a_lease_was_so_for_all_lanes(self, house: House) -> None:
+        """And a lane that merely rested has not been away from it."""
+        pipeline, now = house.pipeline, time.monotonic()
+        assert not pipeline.was_away(now)
+        for second in range(0, 60, 5):
+            pipeline.has_stored(now + second)
+        assert not pipeline.was_away(now + 60)
+        assert pipeline.was_away(now + 90)
+        pipeline.has_stored(now + 90)
+        assert pipeline.was_away(now + 99)
+        assert not pipeline.was_away(now + 101)
 
 
 class TestGathering:

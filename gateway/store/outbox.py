@@ -63,6 +63,9 @@ _LOOK = Prepared(
         deliveries.c.incident_id,
         deliveries.c.route,
         deliveries.c.person,
+        deliveries.c.is_digest,
+        deliveries.c.promised_at,
+        deliveries.c.reason,
         sa.select(incidents.c.source).where(_ITS).scalar_subquery().label("source"),
         sa.select(incidents.c.severity).where(_ITS).scalar_subquery().label("severity"),
     )
@@ -126,6 +129,7 @@ _FAIL = Prepared(
     sa.update(deliveries)
     .where(_THIS, _WAITS, deliveries.c.token == sa.bindparam("held"))
     .values(state="failed", lease_until=0, unsettled=0, reason=sa.bindparam("why"))
+    .returning(deliveries.c.id)
 )
 # What was under way at two deaths may be their cause: all others go first.
 _SUSPECT = sa.and_(deliveries.c.unsettled > 1, deliveries.c.due_at < sa.bindparam("later"))
@@ -322,9 +326,9 @@ class Outbox:
         rows = [{"delivery": id_, "held": token, "why": reason, "until": until} for id_, token in held]
         await self._connection.put(_PUT_OFF, rows)
 
-    async def fail(self, held: Mapping[tuple[str, int], str]) -> None:
+    async def fail(self, held: Mapping[tuple[str, int], str]) -> list[str]:
         rows = [{"delivery": id_, "held": token, "why": why} for (id_, token), why in held.items()]
-        await self._connection.put(_FAIL, rows)
+        return [found["id"] for row in rows for found in await self._connection.all(_FAIL, row)]
 
     async def next_due(self, channel: str) -> Millis | None:
         row = await self._connection.one(_NEXT, {"lane": channel})
@@ -516,6 +520,16 @@ def _attempt_row(attempt: Attempt) -> dict[str, Any]:
 
 
 def _owed(row: Row) -> Owed:
-    severity = Severity.CRITICAL if row["severity"] is None else Severity(row["severity"])
-    about = (row["incident_id"], row["route"], row["person"])
-    return Owed(row["id"], row["token"], *about, row["source"] or "", severity)
+    known = row["severity"] in set(Severity)  # one of a newer version, and of no incident, may be critical
+    return Owed(
+        id=row["id"],
+        token=row["token"],
+        incident=row["incident_id"],
+        route=row["route"],
+        person=row["person"],
+        is_digest=bool(row["is_digest"]),
+        promised_at=row["promised_at"],
+        reason=row["reason"],
+        source=row["source"] or "",
+        severity=Severity(row["severity"]) if known else Severity.CRITICAL,
+    )
