@@ -17,6 +17,7 @@ import pytest
 from gateway import lane, lanes, service
 from gateway.contracts import Ledger
 from gateway.settling import Said, Settling
+from gateway.workers import Crew
 from tests.fakes.receiver import Receiver
 from tests.house import Running, running, until
 
@@ -266,8 +267,17 @@ async def test_what_a_vendor_asked_for_holds_after_a_reload(tmp_path: Path) -> N
         await until(lambda: _is(len(receiver.heard) == 2))
 
 
-async def test_what_vendors_asked_for_holds_where_a_reload_touches_several_channels(tmp_path: Path) -> None:
+async def test_what_vendors_asked_for_holds_where_a_reload_touches_several_channels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first of them has ended before the last is closed."""
+    stop = Crew.stop
+
+    async def stop_slowly(crew: Crew, name: str) -> None:
+        await stop(crew, name)
+        await asyncio.sleep(0.1)
+
+    monkeypatch.setattr(Crew, "stop", stop_slowly)
     receiver = Receiver(answers=[httpx2.Response(429, headers={"retry-after": "600"})] * 2)
     two = """
 sources: {{generic: {{adapter: generic, token: tkn-generic-0001}}}}
