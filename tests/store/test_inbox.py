@@ -6,11 +6,14 @@ import asyncio
 import dataclasses
 
 import pytest
+import sqlalchemy as sa
 
 from gateway.contracts import MOST_BYTES, Accepted, Ledger, Store
 from gateway.errors import StoreUnavailable
 from gateway.model import Event
+from gateway.store.driver import Prepared
 from gateway.store.inbox import LARGE
+from gateway.store.schema import events
 from tests.stage import HOUR, NOON
 from tests.store.things import an_event
 
@@ -23,6 +26,16 @@ async def test_an_event_comes_back_to_the_byte(store: Store) -> None:
     event = an_event(body=bytes(range(256)), headers={"x-github-event": "push", "이름": "값"}, reason="why")
     assert await store.accept(event, None, 0) == Accepted(event.id)
     assert await get(store, event.id) == event
+
+
+async def test_headers_that_cannot_be_read_keep_nothing_behind_them_from_being_read(store: Store) -> None:
+    first, second = an_event(), an_event()
+    for event in (first, second):
+        await store.accept(event, None, 0)
+    broken = Prepared(sa.update(events).where(events.c.id == first.id).values(headers="{"))
+    await store.write(lambda ledger: ledger.inbox._connection.run(broken))  # type: ignore[attr-defined]
+    read = await store.read(lambda ledger: ledger.inbox.waiting(9))
+    assert [(one.id, bool(one.headers)) for one in read] == [(first.id, False), (second.id, True)]
 
 
 async def test_an_empty_body_stays_empty(store: Store) -> None:

@@ -243,6 +243,20 @@ async def test_wishes_that_ended_long_ago_go_with_what_they_hid(store: Safe) -> 
     assert await rows(store, "silences") == await rows(store, "overrides") == await rows(store, "members") == 2
 
 
+async def test_a_silence_whose_end_was_not_told_of_yet_stays(store: Safe) -> None:
+    """A fault put its timer off: what it hid would never be told of."""
+    silence = Silence("s", {}, LONG_AGO, LONG_AGO, "r", "kim")
+
+    async def wish(ledger: Any) -> None:
+        await ledger.quiet.add_silence(silence)
+        await ledger.timers.set([Timer("silence", silence.id, NOW + 1, wall=True)])
+
+    await store.write(wish)
+    assert await swept(store, retention.SILENCE) == 0
+    await store.write(lambda ledger: ledger.timers.due(NOW + 1, 9))
+    assert await swept(store, retention.SILENCE) == 1
+
+
 async def test_ids_whose_time_is_over_are_forgotten_bite_by_bite(store: Safe) -> None:
     for number in range(retention.ROWS_OF_A_BITE + 2):
         await store.accept(an_event(), f"id:{number}", NOON + 1)

@@ -24,6 +24,11 @@ SHOWN = {
     "postgresql://t%40x:s3cret@db/a%20name?options=-c%20a%3Db": "postgresql://t%40x@db/a%20name?options=-c%20a%3Db",
     "postgresql://": "postgresql:///",
 }
+TAKEN = [
+    "postgresql://t@/tocsin?host=@abstract",
+    "postgresql://h?host=/run/pg&user=me@corp",
+    "postgresql://t@h?sslrootcert=/a&application_name=x@y",
+]
 REFUSED = [
     "postgresql:/u:s3cret@h/db",
     "postgresql:u:s3cret@h/db",
@@ -49,6 +54,11 @@ def test_the_same_database_is_shown_without_its_secrets(url: str, shown: str) ->
     assert "cret" not in shown
     meant = conninfo_to_dict(read.url)
     assert conninfo_to_dict(shown) == {k: v for k, v in meant.items() if k not in ("password", "sslpassword")}
+
+
+@pytest.mark.parametrize("url", TAKEN)
+def test_what_is_special_outside_of_a_password_is_no_part_of_one(url: str) -> None:
+    assert conninfo_to_dict(server_url(url).shown) == conninfo_to_dict(url)
 
 
 @pytest.mark.parametrize("url", REFUSED)
