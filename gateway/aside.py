@@ -20,7 +20,7 @@ log = logger()
 T = TypeVar("T")
 
 LATER: Final[Millis] = 600_000
-"""Until a timer that could not be acted upon is tried again."""
+"""Until what a fault of ours has kept from being done is tried again."""
 
 
 async def tried(work: Awaitable[T]) -> T | Exception:

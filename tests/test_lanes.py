@@ -125,15 +125,21 @@ async def test_what_is_being_sent_is_held_after_a_reload_too(tmp_path: Path, mon
         await house.told()
 
 
+async def two_under_way(house: Running, vendor: Slow) -> asyncio.Event:
+    """Two alerts are being told. What lets the first of them go; `vendor.go` is of the second."""
+    await house.alert("slow")
+    await vendor.reached.wait()
+    first, vendor.go = vendor.go, asyncio.Event()
+    vendor.reached.clear()
+    await house.alert("slower")
+    await vendor.reached.wait()
+    return first
+
+
 async def test_one_that_has_ended_does_not_wait_for_its_neighbour_to_be_written_down(tmp_path: Path) -> None:
     vendor = Slow()
     async with vendor.listening() as url, running(tmp_path, text(url)) as house:
-        await house.alert("slow")
-        await vendor.reached.wait()
-        first, vendor.go = vendor.go, asyncio.Event()
-        vendor.reached.clear()
-        await house.alert("slower")
-        await vendor.reached.wait()
+        first = await two_under_way(house, vendor)
         await reload(house, text(url, language="ko"))
         first.set()
 
@@ -150,12 +156,7 @@ async def test_one_that_has_ended_does_not_wait_for_its_neighbour_to_be_written_
 async def test_what_ends_while_another_is_written_down_is_written_down_too(tmp_path: Path) -> None:
     vendor = Slow()
     async with vendor.listening() as url, running(tmp_path, text(url)) as house:
-        await house.alert("slow")
-        await vendor.reached.wait()
-        first, vendor.go = vendor.go, asyncio.Event()
-        vendor.reached.clear()
-        await house.alert("slower")
-        await vendor.reached.wait()
+        first = await two_under_way(house, vendor)
         await reload(house, text(url, language="ko"))
         async with house.nobody_writes():
             first.set()
