@@ -106,13 +106,13 @@ class Rows:
 
     def laid_out(
         self, rows: Sequence[Mapping[str, Any]], more: Mapping[str, Any], dialect: sa.Dialect
-    ) -> Iterator[tuple[str, list[Sequence[Any]]]]:
+    ) -> Iterator[tuple[str, list[Sequence[Any]], int]]:
         """As `split`, for an engine that counts its question marks: the values in their order, which is that of the
-        rows and then `more`."""
+        rows and then `more`; and how many rows that makes."""
         for size, runs in self._runs(rows):
             compiled = self._statements[size].on(dialect)
             further = [more[name] for name in compiled.order[size * len(self._columns) :]]
-            yield compiled.sql, [run + further for run in runs] if further else runs
+            yield compiled.sql, [run + further for run in runs] if further else runs, size * len(runs)
 
     def _runs(self, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, list[Any]]]:
         """How many rows a statement has, and for each of its runs the values of all of them, row by row."""
@@ -124,6 +124,11 @@ class Rows:
                 at += size
             if runs:
                 yield size, runs
+
+
+class NotNewError(Exception):
+    """Not each of the rows that were put as new ones is. What was put behind them is not run; the transaction goes
+    on."""
 
 
 class Connection(ABC):
@@ -151,6 +156,12 @@ class Connection(ABC):
             await self.add(statement, rows)
         elif rows:
             await self.many(statement, rows)
+
+    async def put_new(self, statement: Rows, rows: Sequence[Mapping[str, Any]], more: Mapping[str, Any] = NONE) -> None:
+        """As `put`, where each row is to touch one of the table. Raises NotNewError where one does not: at once, or
+        with what comes next in the transaction, its end at the latest."""
+        if await self.add(statement, rows, more) < len(rows):
+            raise NotNewError
 
     async def settle(self) -> None:  # noqa: B027  # there is nothing where all that is put is run at once
         """Run what was put and has not been run."""

@@ -76,11 +76,37 @@ _DEPTH = Prepared(
 async def accept(connection: Connection, entries: Sequence[tuple[Event, str | None, Millis]]) -> list[Accepted]:
     """Store many events and burn their keys. An event whose key is burned already is not stored: the answer
     names the first one's id."""
+    firsts = _firsts(entries)
+    taken = await _burn(connection, entries, firsts) if firsts else {}
+    return await _keep(connection, entries, firsts, taken)
+
+
+async def accept_new(connection: Connection, entries: Sequence[tuple[Event, str | None, Millis]]) -> list[Accepted]:
+    """As `accept`, in the hope that no key is burned, as hardly any is: then nothing is asked of the database before
+    the end. Raises NotNewError, or lets what comes next raise it, where one is; in the same transaction `accept` then
+    takes what this one has burned for theirs."""
+    firsts = _firsts(entries)
+    if firsts:
+        await connection.put_new(_BURN, *_burning(entries, firsts))
+    return await _keep(connection, entries, firsts, {})
+
+
+def _firsts(entries: Sequence[tuple[Event, str | None, Millis]]) -> dict[tuple[str, str], str]:
+    """The id of the first event that brings it, for each key."""
     firsts: dict[tuple[str, str], str] = {}
     for event, key, _ in entries:
         if key is not None:
             firsts.setdefault((event.source, key), event.id)
-    taken = await _burn(connection, entries, firsts) if firsts else {}
+    return firsts
+
+
+async def _keep(
+    connection: Connection,
+    entries: Sequence[tuple[Event, str | None, Millis]],
+    firsts: Mapping[tuple[str, str], str],
+    taken: Mapping[tuple[str, str], str],
+) -> list[Accepted]:
+    """Store those whose key is theirs: by `taken`, where it says whose, else by `firsts`."""
     fresh, answers = [], []
     for event, key, _ in entries:
         owner = event.id if key is None else taken.get((event.source, key)) or firsts[event.source, key]
@@ -97,17 +123,24 @@ async def _burn(
     firsts: Mapping[tuple[str, str], str],
 ) -> dict[tuple[str, str], str]:
     """Burn each key for the first event that brings it. Who owns the keys now, or {} where all of them are new."""
-    now = min(event.received_at for event, _, _ in entries)
+    rows, more = _burning(entries, firsts)
+    if await connection.add(_BURN, rows, more) == len(rows):
+        return {}
+    owners = await connection.all(_OWNERS, {"keys": listed([(row["source"], row["key"]) for row in rows])})
+    return {(row["source"], row["key"]): row["event_id"] for row in owners}
+
+
+def _burning(
+    entries: Sequence[tuple[Event, str | None, Millis]], firsts: Mapping[tuple[str, str], str]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The rows of `_BURN`, and its further values."""
     rows = [
         {"source": event.source, "key": key, "event_id": event.id, "until": until}
         for event, key, until in entries
         if key is not None and firsts[event.source, key] == event.id
     ]
     rows.sort(key=lambda row: (row["source"], row["key"]))  # two that burn the same ones never wait for each other
-    if await connection.add(_BURN, rows, {"now": now}) == len(rows):
-        return {}
-    owners = await connection.all(_OWNERS, {"keys": listed([(row["source"], row["key"]) for row in rows])})
-    return {(row["source"], row["key"]): row["event_id"] for row in owners}
+    return rows, {"now": min(event.received_at for event, _, _ in entries)}
 
 
 class Inbox:

@@ -77,7 +77,7 @@ class Safe:
         self._readers: list[Connection] = []
         self._reading = asyncio.Semaphore(READERS)
         self._ledger = partial(Ledger, alone=not self.engine.shared)
-        self.writer = Writer(self.engine, inbox.accept, self._ledger)
+        self.writer = Writer(self.engine, inbox.accept_new, inbox.accept, self._ledger)
         self.halted = ""
 
     @property

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from gateway.contracts import Accepted
 from gateway.errors import StoreUnavailable
 from gateway.model import Event, Millis
-from gateway.store.driver import Connection
+from gateway.store.driver import Connection, NotNewError
 from gateway.store.engines import Engine, in_a_line, unavailable
 from gateway.store.line import Line
 from gateway.telemetry import logger
@@ -67,12 +67,20 @@ Works = deque[tuple[Wish, asyncio.Future[Any]]]
 
 
 class Writer:
-    """`accept` and `run` may be called from any task of the loop; `serve` is the one that writes."""
+    """`accept` and `run` may be called from any task of the loop; `serve` is the one that writes. `accepting` may hope
+    that what comes in is new: where it is not (NotNewError), `accepting_again` goes on in the same transaction."""
 
-    def __init__(self, engine: Engine, accepting: Accepting, ledger: Callable[[Connection], Any]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        accepting: Accepting,
+        accepting_again: Accepting,
+        ledger: Callable[[Connection], Any],
+    ) -> None:
         self._faults = engine.faults
         self._defers = engine.defers
         self._accepting = accepting
+        self._accepting_again = accepting_again
         self._ledger = ledger
         self._entries: Entries = deque()
         self._works: Works = deque()
@@ -199,8 +207,7 @@ class Writer:
         futures = [future for _, future in group]
         try:
             await line.begin([*futures, *beside])
-            accepted = await self._accepting(line.open(), [entry for entry, _ in group])
-            await line.commit()
+            accepted = await self._store(line, [entry for entry, _ in group])
         except self._faults.unfit as fault:
             await self._roll_back(line)
             await self._accept_apart(line, group, fault)
@@ -211,6 +218,15 @@ class Writer:
         for future, answer in zip(futures, accepted, strict=True):
             if not future.done():
                 future.set_result(answer)
+
+    async def _store(self, line: Line, entries: Sequence[Entry]) -> list[Accepted]:
+        try:
+            accepted = await self._accepting(line.open(), entries)
+            await line.commit()
+        except NotNewError:
+            accepted = await self._accepting_again(line.open(), entries)
+            await line.commit()
+        return accepted
 
     async def _accept_apart(
         self, line: Line, group: list[tuple[Entry, asyncio.Future[Accepted]]], fault: Exception

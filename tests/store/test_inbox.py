@@ -81,6 +81,30 @@ async def test_of_many_at_once_with_one_key_exactly_one_is_kept(store: Store, po
         assert [event.id for event in events if await get(store, event.id)] == [owner]
 
 
+@pytest.mark.parametrize("known_at", [0, 20, 35, 40])
+async def test_many_at_once_of_which_few_are_known_are_each_told_the_truth(store: Store, known_at: int) -> None:
+    """Those that the same statement has burned before it met the known one are new all the same, and so are those
+    behind it."""
+    known, last = an_event(), an_event()
+    await store.accept(known, "id:known", NOON + HOUR)
+    await store.accept(last, "id:last", NOON + HOUR)
+    events = [an_event() for _ in range(82)]
+    keys = [f"id:{number}" for number in range(82)]
+    keys[known_at], keys[81], keys[2] = "id:known", "id:last", "id:1"
+    answers = await asyncio.gather(
+        *(store.accept(event, key, NOON + HOUR) for event, key in zip(events, keys, strict=True))
+    )
+    expected = [Accepted(event.id) for event in events]
+    expected[known_at] = Accepted(known.id, duplicate=True)
+    expected[81] = Accepted(last.id, duplicate=True)
+    expected[2] = Accepted(events[1].id, duplicate=True)
+    assert answers == expected
+    kept = [event.id for event in events if await get(store, event.id)]
+    assert kept == [answer.event for answer in answers if not answer.duplicate]
+    again = await asyncio.gather(*(store.accept(an_event(), key, NOON + HOUR) for key in keys))
+    assert [answer.event for answer in again] == [answer.event for answer in answers]
+
+
 async def test_a_list_is_accepted_whole_and_each_of_it_has_its_own_key(store: Store) -> None:
     known = an_event()
     await store.accept(known, "k:1", NOON + HOUR)

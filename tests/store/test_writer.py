@@ -17,7 +17,7 @@ from gateway.store import inbox, writer
 from gateway.store.driver import SQLITE, Connection, Rows
 from gateway.store.engines.sqlite_file import Answer, File, Said
 from gateway.store.safe import Safe
-from tests.stage import running_store, until
+from tests.stage import NOON, running_store, until
 from tests.store.things import an_event
 
 
@@ -438,7 +438,8 @@ class TestWhatLasts:
             other.execute("ALTER TABLE gone RENAME TO beats")
         await until(lambda: store.writer.idle)
 
-    async def test_a_webhook_is_two_hops(self, store: Safe) -> None:
+    async def test_a_webhook_is_one_hop(self, store: Safe) -> None:
+        """And one that its sender had already delivered is found out in four."""
         await store.write(lambda ledger: ledger.beat())
         connection = store.writer._lines[0].connection
         assert isinstance(connection, File)
@@ -451,8 +452,10 @@ class TestWhatLasts:
             return await say(owed, asked)
 
         connection._raw.say = counted  # type: ignore[method-assign]
-        await store.accept(an_event(), "key", 9)
-        assert hops == 2
+        first = await store.accept(an_event(), "key", NOON + 9)
+        assert hops == 1
+        assert await store.accept(an_event(), "key", NOON + 9) == Accepted(first.event, duplicate=True)
+        assert hops == 5
 
 
 def synced(told: Sequence[str]) -> list[str]:
@@ -466,5 +469,8 @@ def test_the_values_of_many_rows_stand_where_their_question_marks_are(statement:
     more = {"now": "now"}
     laid = list(statement.laid_out(rows, more, SQLITE))
     split = [(one.on(SQLITE), runs) for one, runs in statement.split(rows, more)]
-    assert [len(runs) for _, runs in laid] == [1, 1, 1]
-    assert laid == [(one.sql, [list(one.listed(run)) for run in runs]) for one, runs in split]
+    assert [len(runs) for _, runs, _ in laid] == [1, 1, 1]
+    assert [(sql, runs) for sql, runs, _ in laid] == [
+        (one.sql, [list(one.listed(run)) for run in runs]) for one, runs in split
+    ]
+    assert [count for _, _, count in laid] == [32, 8, 1]
