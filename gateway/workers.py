@@ -27,7 +27,8 @@ RESTART_SECONDS = 0.5
 BATCH = 64
 BATCH_UNDER_PRESSURE = 24
 REST_UNDER_PRESSURE = 32.0
-"""While senders queue, deciding rests this many times as long as it worked: accepting goes first."""
+"""While senders queue, deciding rests this many times as long as it worked, `LONGEST_REST` at most: accepting goes
+first."""
 LATE: Millis = 20_000
 """From here on it rests no longer than it worked: a flood that lasts must not keep a page back for as long."""
 LONGEST_REST = 1.0

@@ -82,9 +82,9 @@ async def accept(connection: Connection, entries: Sequence[tuple[Event, str | No
 
 
 async def accept_new(connection: Connection, entries: Sequence[tuple[Event, str | None, Millis]]) -> list[Accepted]:
-    """As `accept`, in the hope that no key is burned, as hardly any is: then nothing is asked of the database before
-    the end. Raises NotNewError, or lets what comes next raise it, where one is; in the same transaction `accept` then
-    takes what this one has burned for theirs."""
+    """As `accept`, in the hope that no key is burned, as hardly any is: SQLite's thread then has all of it at once.
+    Raises NotNewError, or lets what comes next raise it, where one is; in the same transaction `accept` then takes what
+    this one has burned for theirs."""
     firsts = _firsts(entries)
     if firsts:
         await connection.put_new(_BURN, *_burning(entries, firsts))

@@ -81,28 +81,47 @@ async def test_of_many_at_once_with_one_key_exactly_one_is_kept(store: Store, po
         assert [event.id for event in events if await get(store, event.id)] == [owner]
 
 
-@pytest.mark.parametrize("known_at", [0, 20, 35, 40])
-async def test_many_at_once_of_which_few_are_known_are_each_told_the_truth(store: Store, known_at: int) -> None:
-    """Those that the same statement has burned before it met the known one are new all the same, and so are those
-    behind it."""
+@pytest.mark.parametrize(("posts", "known_at"), [(3, 1), (20, 9), (82, 0), (82, 20), (82, 35), (166, 40), (166, 80)])
+async def test_many_at_once_of_which_few_are_known_are_each_told_the_truth(
+    store: Store, posts: int, known_at: int
+) -> None:
+    """Those whose keys are burned before the known one's are new all the same, and so are those behind it, in the same
+    statement, in its next run and in the next statement."""
     known, last = an_event(), an_event()
-    await store.accept(known, "id:known", NOON + HOUR)
-    await store.accept(last, "id:last", NOON + HOUR)
-    events = [an_event() for _ in range(82)]
-    keys = [f"id:{number}" for number in range(82)]
-    keys[known_at], keys[81], keys[2] = "id:known", "id:last", "id:1"
+    keys = [f"id:{number:03}" for number in range(posts)]
+    await store.accept(known, keys[known_at], NOON + HOUR)
+    await store.accept(last, keys[-1], NOON + HOUR)
+    keys[2] = keys[1]
+    events = [an_event() for _ in range(posts)]
     answers = await asyncio.gather(
         *(store.accept(event, key, NOON + HOUR) for event, key in zip(events, keys, strict=True))
     )
+    first = known.id if known_at == 1 else events[1].id
     expected = [Accepted(event.id) for event in events]
+    expected[-1] = Accepted(last.id, duplicate=True)
     expected[known_at] = Accepted(known.id, duplicate=True)
-    expected[81] = Accepted(last.id, duplicate=True)
-    expected[2] = Accepted(events[1].id, duplicate=True)
+    expected[2] = Accepted(first, duplicate=True)
     assert answers == expected
     kept = [event.id for event in events if await get(store, event.id)]
     assert kept == [answer.event for answer in answers if not answer.duplicate]
     again = await asyncio.gather(*(store.accept(an_event(), key, NOON + HOUR) for key in keys))
     assert [answer.event for answer in again] == [answer.event for answer in answers]
+
+
+async def test_one_that_cannot_be_stored_beside_one_that_is_known_harms_neither_it_nor_the_new(store: Store) -> None:
+    known = an_event()
+    await store.accept(known, "id:1", NOON + HOUR)
+    unfit, new = an_event(reason="\ud800"), an_event()
+    of_unfit, of_known, of_new = await asyncio.gather(
+        store.accept(unfit, "id:0", NOON + HOUR),
+        store.accept(an_event(), "id:1", NOON + HOUR),
+        store.accept(new, "id:2", NOON + HOUR),
+        return_exceptions=True,
+    )
+    assert isinstance(of_unfit, UnicodeError)
+    assert (of_known, of_new) == (Accepted(known.id, duplicate=True), Accepted(new.id))
+    again = an_event()
+    assert await store.accept(again, "id:0", NOON + HOUR) == Accepted(again.id)
 
 
 async def test_a_list_is_accepted_whole_and_each_of_it_has_its_own_key(store: Store) -> None:

@@ -465,12 +465,12 @@ def synced(told: Sequence[str]) -> list[str]:
 @pytest.mark.parametrize("statement", [inbox._ADD, inbox._BURN])
 def test_the_values_of_many_rows_stand_where_their_question_marks_are(statement: Rows) -> None:
     columns = statement._columns
-    rows = [{name: f"{name} {number}" for name in columns} for number in range(41)]
+    rows = [{name: f"{name} {number}" for name in columns} for number in range(83)]
     more = {"now": "now"}
     laid = list(statement.laid_out(rows, more, SQLITE))
     split = [(one.on(SQLITE), runs) for one, runs in statement.split(rows, more)]
-    assert [len(runs) for _, runs, _ in laid] == [1, 1, 1]
+    assert [len(runs) for _, runs, _ in laid] == [2, 2, 3]
     assert [(sql, runs) for sql, runs, _ in laid] == [
         (one.sql, [list(one.listed(run)) for run in runs]) for one, runs in split
     ]
-    assert [count for _, _, count in laid] == [32, 8, 1]
+    assert [count for _, _, count in laid] == [64, 16, 3]

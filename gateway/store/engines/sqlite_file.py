@@ -77,7 +77,7 @@ class File(Connection):
 
 
 Said = tuple[str, Sequence[Sequence[Any]], int]
-"""A statement, the values of each of its runs, and how many rows they must touch."""
+"""A statement, the values of each of its runs, and how many rows they must touch where it is owed."""
 _ANY: Final = -1
 """However many it touches: sqlite3 says -1 of what is no change."""
 _NOTHING: Final[Sequence[Sequence[Any]]] = ((),)
