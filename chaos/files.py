@@ -38,7 +38,7 @@ BROKEN_LINES = (
 
 
 def malformed(many: int) -> Iterator[str]:
-    """Files that are wrong: by hand and by chance from the good one in turn, then by chance alone."""
+    """Files that are wrong, each another: by hand and by chance from the good one in turn, then by chance alone."""
     from gateway import config
     from gateway.errors import BadConfiguration
 
@@ -53,16 +53,16 @@ def malformed(many: int) -> Iterator[str]:
             return True
         return False
 
-    found = 0
+    found: set[str] = set()
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder) / "routing.yaml"
         candidates = [f"{ROUTING}\n{line}\n" for line in BROKEN_LINES] + [f"{line}\n" for line in BROKEN_LINES]
         dice.shuffle(candidates)  # of both kinds some, however few are asked for
-        while found < many:
-            by_hand = candidates and found % 2 == 0
+        while len(found) < many:
+            by_hand = candidates and len(found) % 2 == 0
             text = candidates.pop() if by_hand else spoiled(ROUTING, dice)
-            if wrong(text, scratch):
-                found += 1
+            if text not in found and wrong(text, scratch):  # the same once more would not be a saved one
+                found.add(text)
                 yield text
 
 
